@@ -93,7 +93,8 @@ public:
     Number between(Number low, Number high)
     {
         const auto width = static_cast<std::uint64_t>(high - low) + 1;
-        return static_cast<Number>(low + static_cast<Number>(width == 0 ? engine_() : engine_() % width));
+        return static_cast<Number>(low +
+                                   static_cast<Number>(width == 0 ? engine_() : engine_() % width));
     }
 
     [[nodiscard]] std::vector<std::byte> bytes(std::size_t size)
@@ -146,7 +147,10 @@ public:
     temporary_directory& operator=(const temporary_directory&) = delete;
 
     [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
-    [[nodiscard]] std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
+    [[nodiscard]] std::filesystem::path operator/(std::string_view name) const
+    {
+        return path_ / name;
+    }
 
 private:
     std::filesystem::path path_;
@@ -155,10 +159,10 @@ private:
 }  // namespace copse::test
 
 /// Ends a test case that this machine cannot run (no namespaces, no IPv6). tools/test counts the line.
-#define COPSE_SKIP(reason)                                \
-    do {                                                  \
+#define COPSE_SKIP(reason)                                 \
+    do {                                                   \
         std::printf("copse skipped a test: %s\n", reason); \
-        std::fflush(stdout);                              \
-        SUCCEED("skipped: " reason);                      \
-        return;                                           \
+        std::fflush(stdout);                               \
+        SUCCEED("skipped: " reason);                       \
+        return;                                            \
     } while (false)

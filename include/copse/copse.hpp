@@ -1,0 +1,44 @@
+// Everything a user of copse includes; the simulated world of sim/ is included by name.
+// Written by tools/umbrella.
+#pragma once
+
+#include <copse/core/address.hpp>
+#include <copse/core/asio.hpp>
+#include <copse/core/bytes.hpp>
+#include <copse/core/clock.hpp>
+#include <copse/core/credit.hpp>
+#include <copse/core/datagram.hpp>
+#include <copse/core/entropy.hpp>
+#include <copse/core/error.hpp>
+#include <copse/core/event.hpp>
+#include <copse/core/file.hpp>
+#include <copse/core/offload.hpp>
+#include <copse/core/race.hpp>
+#include <copse/core/result.hpp>
+#include <copse/core/run.hpp>
+#include <copse/core/scope.hpp>
+#include <copse/core/timer.hpp>
+#include <copse/core/transport.hpp>
+#include <copse/hash/blake3.hpp>
+#include <copse/hash/digest.hpp>
+#include <copse/hash/parallel.hpp>
+#include <copse/codec/base32.hpp>
+#include <copse/codec/error.hpp>
+#include <copse/codec/hex.hpp>
+#include <copse/codec/key_text.hpp>
+#include <copse/codec/postcard.hpp>
+#include <copse/codec/utf8.hpp>
+#include <copse/codec/varint.hpp>
+#include <copse/bao/chunk_ranges.hpp>
+#include <copse/bao/encode_core.hpp>
+#include <copse/bao/error.hpp>
+#include <copse/bao/geometry.hpp>
+#include <copse/bao/outboard.hpp>
+#include <copse/udp/socket.hpp>
+#include <copse/quic/endpoint.hpp>
+#include <copse/quic/identity.hpp>
+#include <copse/store/blob_store.hpp>
+#include <copse/blob/collection.hpp>
+#include <copse/blob/error.hpp>
+#include <copse/blob/ticket.hpp>
+#include <copse/blob/wire.hpp>
