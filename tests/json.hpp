@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -64,20 +65,26 @@ public:
     [[nodiscard]] bool empty() const { return size() == 0; }
     /// Whether this object has a member of that name.
     [[nodiscard]] bool contains(std::string_view name) const;
-    [[nodiscard]] const value& operator[](std::string_view name) const;
-    [[nodiscard]] const value& operator[](const char* name) const
+    [[nodiscard]] const value& operator[](std::string_view name) const&;
+    [[nodiscard]] const value& operator[](const char* name) const&
     {
         return (*this)[std::string_view(name)];
     }
-    [[nodiscard]] const value& operator[](std::size_t index) const
+    [[nodiscard]] const value& operator[](std::size_t index) const&
     {
         const auto& elements = as<array>("an array");
         if (index >= elements.size()) throw std::runtime_error("json: index past the end");
         return elements[index];
     }
-    [[nodiscard]] const value& operator[](int index) const
+    [[nodiscard]] const value& operator[](int index) const&
     {
         return (*this)[static_cast<std::size_t>(index)];
+    }
+    /// Of a temporary: a value of its own, so that `for (auto& v : load_vectors("x.json")["y"])` works.
+    template <class Key>
+    [[nodiscard]] value operator[](const Key& key) &&
+    {
+        return std::as_const(*this)[key];
     }
 
     /// Iteration over the elements of an array.
@@ -120,7 +127,7 @@ inline bool value::contains(std::string_view name) const
     return false;
 }
 
-inline const value& value::operator[](std::string_view name) const
+inline const value& value::operator[](std::string_view name) const&
 {
     for (const auto& m : members()) {
         if (m.name == name) return m.value;

@@ -44,3 +44,10 @@ TEST_CASE("json: loads the vectors", "[json]")
     CHECK(v["alpn"].as_string() == "/iroh-bytes/4");
     CHECK(text(v["alpn_hex"].as_bytes()) == "/iroh-bytes/4");
 }
+
+TEST_CASE("json: a member of a temporary may be iterated", "[json]")
+{
+    int found = 0;
+    for (const auto& v : load_vectors("iroh-blobs.json")["requests"]) found += v.contains("get");
+    CHECK(found == 13);
+}
