@@ -25,33 +25,21 @@ namespace copse::hash {
 
 namespace kernel {
 
-/// Indexed by `instruction_set`; null where this program has no code for it.
-const implementation* find(instruction_set set) noexcept
+/// The code of an instruction set, null where the program or the processor does not have it.
+many_function* find(instruction_set set) noexcept
 {
-    static constexpr implementation portable_code{compress_portable,
-                                                  many_single<compress_portable>, 1};
     switch (set) {
-    case instruction_set::portable: return &portable_code;
+    case instruction_set::portable: return many_portable;
 #if defined(__x86_64__)
-    case instruction_set::sse41: {
-        static constexpr implementation code{compress_sse41, many_sse41, 4};
-        return __builtin_cpu_supports("sse4.1") ? &code : nullptr;
-    }
-    case instruction_set::avx2: {
-        static constexpr implementation code{compress_sse41, many_avx2, 16};
-        return __builtin_cpu_supports("avx2") ? &code : nullptr;
-    }
+    case instruction_set::sse41: return __builtin_cpu_supports("sse4.1") ? many_sse41 : nullptr;
+    case instruction_set::avx2: return __builtin_cpu_supports("avx2") ? many_avx2 : nullptr;
     case instruction_set::avx512: {
-        static constexpr implementation code{compress_avx512, many_avx512, 32};
         const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
-        return has ? &code : nullptr;
+        return has ? many_avx512 : nullptr;
     }
 #endif
 #if defined(COPSE_HASH_NEON)
-    case instruction_set::neon: {
-        static constexpr implementation code{compress_portable, many_neon, 4};
-        return &code;
-    }
+    case instruction_set::neon: return many_neon;
 #endif
     default: return nullptr;
     }
@@ -61,39 +49,33 @@ constexpr instruction_set all_sets[] = {instruction_set::avx512, instruction_set
                                         instruction_set::sse41, instruction_set::neon,
                                         instruction_set::portable};
 
-struct choice {
-    instruction_set set;
-    const implementation* code;
-};
-
 /// The environment's wish, or the best of this processor.
-choice first_choice() noexcept
+instruction_set first_choice() noexcept
 {
     if (const char* wish = std::getenv("COPSE_BLAKE3")) {
         for (const instruction_set set : all_sets) {
-            const implementation* code = find(set);
-            if (code && to_string(set) == wish) return {set, code};
+            if (to_string(set) == wish && find(set)) return set;
         }
     }
     for (const instruction_set set : all_sets) {
-        if (const implementation* code = find(set)) return {set, code};
+        if (find(set)) return set;
     }
-    return {instruction_set::portable, find(instruction_set::portable)};
+    return instruction_set::portable;
 }
 
 std::atomic<instruction_set>& chosen() noexcept
 {
-    static std::atomic<instruction_set> value{first_choice().set};
+    static std::atomic<instruction_set> value{first_choice()};
     return value;
 }
 
-std::atomic<const implementation*>& active_slot() noexcept
+std::atomic<many_function*>& active_slot() noexcept
 {
-    static std::atomic<const implementation*> value{find(chosen().load())};
+    static std::atomic<many_function*> value{find(chosen().load())};
     return value;
 }
 
-const implementation& active() noexcept
+many_function& active() noexcept
 {
     return *active_slot().load(std::memory_order_relaxed);
 }
@@ -117,34 +99,34 @@ std::size_t chunks_of(std::size_t size) noexcept
 }
 
 /// The value of one chunk of 0 to 1024 bytes. `extra` is `root` or 0.
-void chunk_cv(const implementation& code, const mode& how, std::span<const std::byte> data,
+void chunk_cv(const mode& how, std::span<const std::byte> data,
               std::uint64_t number, std::uint32_t extra, std::byte* out) noexcept
 {
     std::uint32_t cv[8];
     std::memcpy(cv, how.key, sizeof cv);
     std::uint32_t flags = how.flags | chunk_start;
     while (data.size() > block_size) {
-        code.compress(cv, data.data(), block_size, number, flags);
+        compress(cv, data.data(), block_size, number, flags);
         flags = how.flags;
         data = data.subspan(block_size);
     }
     flags |= chunk_end | extra;
     if (data.size() == block_size) {
-        code.compress(cv, data.data(), block_size, number, flags);
+        compress(cv, data.data(), block_size, number, flags);
     } else {
         std::byte block[block_size] = {};
         if (!data.empty()) std::memcpy(block, data.data(), data.size());
-        code.compress(cv, block, static_cast<std::uint32_t>(data.size()), number, flags);
+        compress(cv, block, static_cast<std::uint32_t>(data.size()), number, flags);
     }
     for (std::size_t i = 0; i < 8; ++i) store32(out + 4 * i, cv[i]);
 }
 
-void parent_value(const implementation& code, const mode& how, const std::byte* pair,
+void parent_value(const mode& how, const std::byte* pair,
                   std::uint32_t extra, std::byte* out) noexcept
 {
     std::uint32_t cv[8];
     std::memcpy(cv, how.key, sizeof cv);
-    code.compress(cv, pair, block_size, 0, how.flags | parent | extra);
+    compress(cv, pair, block_size, 0, how.flags | parent | extra);
     for (std::size_t i = 0; i < 8; ++i) store32(out + 4 * i, cv[i]);
 }
 
@@ -157,21 +139,21 @@ batch chunk_batch(const mode& how, std::uint64_t first) noexcept
 }
 
 /// Values of `count` whole chunks that are adjacent.
-void chunk_values(const implementation& code, const mode& how, const std::byte* data,
+void chunk_values(many_function& code, const mode& how, const std::byte* data,
                   std::size_t count, std::uint64_t first, std::byte* out) noexcept
 {
     const std::byte* inputs[batch_size];
     for (std::size_t done = 0; done < count;) {
         const std::size_t n = std::min(batch_size, count - done);
         for (std::size_t i = 0; i < n; ++i) inputs[i] = data + chunk_size * (done + i);
-        code.many(inputs, n, chunk_size / block_size, chunk_batch(how, first + done),
+        code(inputs, n, chunk_size / block_size, chunk_batch(how, first + done),
                   out + cv_size * done);
         done += n;
     }
 }
 
 /// Values of `count` parents; `out` may be `pairs`.
-void parent_values(const implementation& code, const mode& how, const std::byte* pairs,
+void parent_values(many_function& code, const mode& how, const std::byte* pairs,
                    std::size_t count, std::byte* out) noexcept
 {
     const batch what{how.key, 0, false, how.flags | parent, 0, 0};
@@ -179,14 +161,14 @@ void parent_values(const implementation& code, const mode& how, const std::byte*
     for (std::size_t done = 0; done < count;) {
         const std::size_t n = std::min(batch_size, count - done);
         for (std::size_t i = 0; i < n; ++i) inputs[i] = pairs + block_size * (done + i);
-        code.many(inputs, n, 1, what, out + cv_size * done);
+        code(inputs, n, 1, what, out + cv_size * done);
         done += n;
     }
 }
 
 /// One level up: pairs become parents, an odd last value moves up as it is. That is BLAKE3's tree, as
 /// its left part is always the largest power of two. Returns the number of values left.
-std::size_t reduce(const implementation& code, const mode& how, std::byte* values,
+std::size_t reduce(many_function& code, const mode& how, std::byte* values,
                    std::size_t count) noexcept
 {
     const std::size_t pairs = count / 2;
@@ -203,7 +185,7 @@ constexpr std::size_t fan = 32;
 
 /// Values below the root of the subtree over `data`: at most `fan` of them, and exactly `fan` for a
 /// power of two of that many chunks or more. Joining stops there so that a level above can go on wide.
-std::size_t wide(const implementation& code, const mode& how, std::span<const std::byte> data,
+std::size_t wide(many_function& code, const mode& how, std::span<const std::byte> data,
                  std::uint64_t first, std::byte* out) noexcept
 {
     const std::size_t chunks = chunks_of(data.size());
@@ -221,7 +203,7 @@ std::size_t wide(const implementation& code, const mode& how, std::span<const st
     const std::size_t full = data.size() / chunk_size;
     chunk_values(code, how, data.data(), full, first, values);
     if (full < chunks) {
-        chunk_cv(code, how, data.subspan(full * chunk_size), first + full, 0,
+        chunk_cv(how, data.subspan(full * chunk_size), first + full, 0,
                  values + full * cv_size);
     }
     std::size_t count = chunks;
@@ -231,7 +213,7 @@ std::size_t wide(const implementation& code, const mode& how, std::span<const st
 }
 
 /// The two children of the root of a subtree of more than one chunk.
-void children(const implementation& code, const mode& how, std::span<const std::byte> data,
+void children(many_function& code, const mode& how, std::span<const std::byte> data,
               std::uint64_t first, std::byte* pair) noexcept
 {
     alignas(64) std::byte values[fan * cv_size];
@@ -243,14 +225,14 @@ void children(const implementation& code, const mode& how, std::span<const std::
 digest subtree(const mode& how, std::span<const std::byte> data, std::uint64_t first,
                std::uint32_t extra) noexcept
 {
-    const implementation& code = active();
+    many_function& code = active();
     digest out;
     if (data.size() <= chunk_size) {
-        chunk_cv(code, how, data, first, extra, out.bytes.data());
+        chunk_cv(how, data, first, extra, out.bytes.data());
     } else {
         alignas(64) std::byte pair[block_size];
         children(code, how, data, first, pair);
-        parent_value(code, how, pair, extra, out.bytes.data());
+        parent_value(how, pair, extra, out.bytes.data());
     }
     return out;
 }
@@ -277,7 +259,7 @@ digest parent_cv(const digest& left, const digest& right, bool is_root) noexcept
     std::memcpy(pair, left.bytes.data(), kernel::cv_size);
     std::memcpy(pair + kernel::cv_size, right.bytes.data(), kernel::cv_size);
     digest out;
-    kernel::parent_value(kernel::active(), {}, pair, is_root ? kernel::root : 0, out.bytes.data());
+    kernel::parent_value({}, pair, is_root ? kernel::root : 0, out.bytes.data());
     return out;
 }
 
@@ -295,7 +277,7 @@ namespace kernel {
 constexpr std::size_t batch_groups = 16;
 
 /// Group values from the values of their chunks: four levels, each over all groups at once.
-void join_groups(const implementation& code, std::byte* values, std::size_t groups,
+void join_groups(many_function& code, std::byte* values, std::size_t groups,
                  digest* out) noexcept
 {
     for (std::size_t pairs = groups * group_chunks / 2; pairs >= groups; pairs /= 2) {
@@ -311,7 +293,7 @@ void group_cvs(std::span<const std::byte> data, std::uint64_t first_chunk,
 {
     assert(out.size() == (data.size() + group_size - 1) / group_size);
     assert(first_chunk % group_chunks == 0);
-    const kernel::implementation& code = kernel::active();
+    kernel::many_function& code = kernel::active();
     alignas(64) std::byte values[kernel::batch_groups * group_chunks * kernel::cv_size];
     const std::size_t full = data.size() / group_size;
     for (std::size_t done = 0; done < full;) {
@@ -333,7 +315,7 @@ void group_cvs(std::span<const std::span<const std::byte>> groups, std::uint64_t
     assert(out.size() == groups.size());
     assert(first_chunk % group_chunks == 0);
     if (groups.empty()) return;
-    const kernel::implementation& code = kernel::active();
+    kernel::many_function& code = kernel::active();
     alignas(64) std::byte values[kernel::batch_groups * group_chunks * kernel::cv_size];
     const std::size_t full = groups.size() - (groups.back().size() < group_size ? 1 : 0);
     for (std::size_t done = 0; done < full;) {
@@ -347,7 +329,7 @@ void group_cvs(std::span<const std::span<const std::byte>> groups, std::uint64_t
                 assert(group.size() == group_size);
                 inputs[i] = group.data() + chunk_size * (i % group_chunks);
             }
-            code.many(inputs, together * group_chunks, chunk_size / kernel::block_size,
+            code(inputs, together * group_chunks, chunk_size / kernel::block_size,
                       kernel::chunk_batch({}, first_chunk + (done + g) * group_chunks),
                       values + g * group_chunks * kernel::cv_size);
             g += together;
@@ -372,7 +354,7 @@ struct blake3::node {
     [[nodiscard]] digest value() const noexcept
     {
         std::array<std::uint32_t, 8> words = cv;
-        kernel::active().compress(words.data(), block.data(), length, counter, flags);
+        kernel::compress(words.data(), block.data(), length, counter, flags);
         return kernel::to_digest(words.data());
     }
 };
@@ -409,20 +391,19 @@ std::size_t blake3::chunk_fill() const noexcept
 /// end of the input or of the chunk tells its flags.
 void blake3::update_chunk(std::span<const std::byte> data) noexcept
 {
-    const kernel::implementation& code = kernel::active();
-    const auto compress = [&](const std::byte* block) {
-        code.compress(cv_.data(), block, kernel::block_size, chunk_,
+    const auto complete = [this](const std::byte* block) {
+        kernel::compress(cv_.data(), block, kernel::block_size, chunk_,
                       flags_ | (blocks_done_ == 0 ? kernel::chunk_start : 0));
         ++blocks_done_;
     };
     while (!data.empty()) {
         if (block_fill_ == kernel::block_size) {
-            compress(block_.data());
+            complete(block_.data());
             block_fill_ = 0;
         }
         if (block_fill_ == 0) {
             for (; data.size() > kernel::block_size; data = data.subspan(kernel::block_size)) {
-                compress(data.data());
+                complete(data.data());
             }
         }
         const std::size_t take = std::min(data.size(), kernel::block_size - block_fill_);
@@ -445,10 +426,9 @@ blake3::node blake3::chunk_node() const noexcept
 void blake3::merge(std::uint64_t total_chunks) noexcept
 {
     const auto keep = static_cast<std::size_t>(std::popcount(total_chunks));
-    const kernel::implementation& code = kernel::active();
     for (; depth_ > keep; --depth_) {
         std::byte* left = stack_[depth_ - 2u].bytes.data();
-        kernel::parent_value(code, {key_.data(), flags_}, left, 0, left);
+        kernel::parent_value({key_.data(), flags_}, left, 0, left);
     }
 }
 
@@ -471,7 +451,7 @@ blake3& blake3::update(std::span<const std::byte> data) noexcept
         blocks_done_ = 0;
         block_fill_ = 0;
     }
-    const kernel::implementation& code = kernel::active();
+    kernel::many_function& code = kernel::active();
     const kernel::mode how{key_.data(), flags_};
     // Whole subtrees, each as large as its position allows. A single chunk is taken only when something
     // follows it; of a larger one both halves are kept, so that neither case can hide the root.
@@ -481,7 +461,7 @@ blake3& blake3::update(std::span<const std::byte> data) noexcept
         const auto part = data.first(static_cast<std::size_t>(chunks) * chunk_size);
         if (chunks == 1) {
             digest cv;
-            kernel::chunk_cv(code, how, part, chunk_, 0, cv.bytes.data());
+            kernel::chunk_cv(how, part, chunk_, 0, cv.bytes.data());
             push(cv, chunk_);
         } else {
             digest pair[2];
@@ -571,7 +551,7 @@ instruction_set active_instruction_set() noexcept
 
 bool set_instruction_set(instruction_set set) noexcept
 {
-    const kernel::implementation* code = kernel::find(set);
+    kernel::many_function* code = kernel::find(set);
     if (!code) return false;
     kernel::active_slot().store(code, std::memory_order_relaxed);
     kernel::chosen().store(set, std::memory_order_relaxed);

@@ -7,14 +7,15 @@
 #pragma once
 
 #include "copse/hash/impl/blake3_remainder.hpp"
-#include "copse/hash/impl/blake3_sse41.ipp"
+#include "copse/hash/impl/blake3_schedule.hpp"
+#include "copse/hash/impl/blake3_portable.ipp"
 
 #include <algorithm>
 
 #include <immintrin.h>
 
-#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
+#if !defined(__clang__)
 // GCC 12 takes the deliberately undefined operand inside its own intrinsics for a mistake of ours.
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -99,25 +100,6 @@ static_assert(offsetof(workspace, words) == 0 && offsetof(workspace, cv) == 2048
     COPSE_HALF(SETS, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, w0, w1, w2, w3, w4, w5, w6, w7)     \
     COPSE_HALF(SETS, 5, 6, 7, 4, 10, 11, 8, 9, 15, 12, 13, 14, w8, w9, w10, w11, w12, w13, w14, w15)
 
-// `kernel::schedule`, written out: the preprocessor cannot compute it. A static_assert below compares.
-#define COPSE_ROUND_0(f, ...) f(__VA_ARGS__, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-#define COPSE_ROUND_1(f, ...) f(__VA_ARGS__, 2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
-#define COPSE_ROUND_2(f, ...) f(__VA_ARGS__, 3, 4, 10, 12, 13, 2, 7, 14, 6, 5, 9, 0, 11, 15, 8, 1)
-#define COPSE_ROUND_3(f, ...) f(__VA_ARGS__, 10, 7, 12, 9, 14, 3, 13, 15, 4, 0, 11, 2, 5, 8, 1, 6)
-#define COPSE_ROUND_4(f, ...) f(__VA_ARGS__, 12, 13, 9, 11, 15, 10, 14, 8, 7, 2, 5, 3, 0, 1, 6, 4)
-#define COPSE_ROUND_5(f, ...) f(__VA_ARGS__, 9, 14, 11, 5, 8, 12, 15, 1, 13, 3, 0, 10, 2, 6, 4, 7)
-#define COPSE_ROUND_6(f, ...) f(__VA_ARGS__, 11, 15, 5, 0, 1, 9, 8, 6, 14, 10, 2, 12, 3, 4, 7, 13)
-
-constexpr bool same_round(std::size_t round, auto... word) noexcept
-{
-    std::size_t i = 0;
-    return sizeof...(word) == 16 && ((schedule.word[round][i++] == word) && ...);
-}
-static_assert(COPSE_ROUND_0(same_round, 0) && COPSE_ROUND_1(same_round, 1) &&
-              COPSE_ROUND_2(same_round, 2) && COPSE_ROUND_3(same_round, 3) &&
-              COPSE_ROUND_4(same_round, 4) && COPSE_ROUND_5(same_round, 5) &&
-              COPSE_ROUND_6(same_round, 6));
-
 #define COPSE_ROUNDS(SETS)                                                                         \
     COPSE_ROUND_0(COPSE_ROUND, SETS) COPSE_ROUND_1(COPSE_ROUND, SETS)                              \
     COPSE_ROUND_2(COPSE_ROUND, SETS) COPSE_ROUND_3(COPSE_ROUND, SETS)                              \
@@ -187,27 +169,43 @@ COPSE_AVX512 inline void transpose(__m512i (&row)[4]) noexcept
     row[3] = _mm512_unpackhi_epi64(high_01, high_23);
 }
 
+/// 16 bytes of each of four inputs, one a quarter.
+COPSE_AVX512 inline __m512i load(const std::byte* a, const std::byte* b, const std::byte* c,
+                                 const std::byte* d) noexcept
+{
+    const auto part = [](const std::byte* from) { return reinterpret_cast<const __m128i*>(from); };
+    __m512i row = _mm512_castsi128_si512(_mm_loadu_si128(part(a)));
+    row = _mm512_mask_broadcast_i32x4(row, 0x00F0, _mm_loadu_si128(part(b)));
+    row = _mm512_mask_broadcast_i32x4(row, 0x0F00, _mm_loadu_si128(part(c)));
+    return _mm512_mask_broadcast_i32x4(row, 0xF000, _mm_loadu_si128(part(d)));
+}
+
+template <std::size_t Q>
+COPSE_AVX512 inline void load_quarter(const std::byte* const* inputs, std::size_t offset,
+                                      std::uint32_t (&words)[16][16]) noexcept
+{
+    const std::byte* const* const in = inputs;
+    const std::size_t at = offset + 16 * Q;
+    __m512i row[4] = {load(in[0] + at, in[4] + at, in[8] + at, in[12] + at),
+                      load(in[1] + at, in[5] + at, in[9] + at, in[13] + at),
+                      load(in[2] + at, in[6] + at, in[10] + at, in[14] + at),
+                      load(in[3] + at, in[7] + at, in[11] + at, in[15] + at)};
+    transpose(row);
+    _mm512_store_si512(words[4 * Q], row[0]);
+    _mm512_store_si512(words[4 * Q + 1], row[1]);
+    _mm512_store_si512(words[4 * Q + 2], row[2]);
+    _mm512_store_si512(words[4 * Q + 3], row[3]);
+}
+
 /// One block of sixteen inputs, turned into rows of one word of each. Lane 4k + i is input 4k + i:
 /// quarters are put together while loading, which leaves 4x4 transpositions inside the quarters.
 COPSE_AVX512 inline void load_words(const std::byte* const* inputs, std::size_t offset,
                                     std::uint32_t (&words)[16][16]) noexcept
 {
-    for (std::size_t q = 0; q < 4; ++q) {
-        __m512i row[4];
-        for (std::size_t i = 0; i < 4; ++i) {
-            const std::size_t at = offset + 16 * q;
-            const auto* const a = reinterpret_cast<const __m128i*>(inputs[i] + at);
-            const auto* const b = reinterpret_cast<const __m128i*>(inputs[4 + i] + at);
-            const auto* const c = reinterpret_cast<const __m128i*>(inputs[8 + i] + at);
-            const auto* const d = reinterpret_cast<const __m128i*>(inputs[12 + i] + at);
-            __m512i r = _mm512_castsi128_si512(_mm_loadu_si128(a));
-            r = _mm512_mask_broadcast_i32x4(r, 0x00F0, _mm_loadu_si128(b));
-            r = _mm512_mask_broadcast_i32x4(r, 0x0F00, _mm_loadu_si128(c));
-            row[i] = _mm512_mask_broadcast_i32x4(r, 0xF000, _mm_loadu_si128(d));
-        }
-        transpose(row);
-        for (std::size_t i = 0; i < 4; ++i) _mm512_store_si512(words[4 * q + i], row[i]);
-    }
+    load_quarter<0>(inputs, offset, words);
+    load_quarter<1>(inputs, offset, words);
+    load_quarter<2>(inputs, offset, words);
+    load_quarter<3>(inputs, offset, words);
 }
 
 COPSE_AVX512 inline void store_values(const std::uint32_t (&cv)[8][16], std::byte* out) noexcept
@@ -274,12 +272,6 @@ COPSE_AVX512 void run(const std::byte* const* inputs, std::size_t blocks, const 
 
 }  // namespace avx512
 
-void compress_avx512(std::uint32_t* cv, const std::byte* block, std::uint32_t length,
-                                  std::uint64_t counter, std::uint32_t flags)
-{
-    compress_sse41(cv, block, length, counter, flags);
-}
-
 void many_avx512(const std::byte* const* inputs, std::size_t count, std::size_t blocks,
                  const batch& what, std::byte* out)
 {
@@ -292,13 +284,46 @@ void many_avx512(const std::byte* const* inputs, std::size_t count, std::size_t 
         run_padded<16>(avx512::run<1>, inputs + done, count - done, blocks, advanced(what, done),
                        out + cv_size * done);
     } else if (count - done == 1) {
-        many_single<compress_avx512>(inputs + done, 1, blocks, advanced(what, done),
-                                     out + cv_size * done);
+        many_portable(inputs + done, 1, blocks, advanced(what, done), out + cv_size * done);
     }
 }
 
 }  // namespace copse::hash::kernel
 
-#if defined(__GNUC__) && !defined(__clang__)
+#undef COPSE_AVX512
+#undef COPSE_SECOND_0
+#undef COPSE_SECOND_1
+#undef COPSE_SECOND_2
+#undef COPSE_SECOND_3
+#undef COPSE_SECOND_4
+#undef COPSE_SECOND_5
+#undef COPSE_SECOND_6
+#undef COPSE_SECOND_7
+#undef COPSE_SECOND_8
+#undef COPSE_SECOND_9
+#undef COPSE_SECOND_10
+#undef COPSE_SECOND_11
+#undef COPSE_SECOND_12
+#undef COPSE_SECOND_13
+#undef COPSE_SECOND_14
+#undef COPSE_SECOND_15
+#undef COPSE_OP
+#undef COPSE_OP_
+#undef COPSE_ROR
+#undef COPSE_ROR_
+#undef COPSE_MSG
+#undef COPSE_MSG_
+#undef COPSE_OP1
+#undef COPSE_ROR1
+#undef COPSE_MSG1
+#undef COPSE_OP2
+#undef COPSE_ROR2
+#undef COPSE_MSG2
+#undef COPSE_HALF
+#undef COPSE_ROUND
+#undef COPSE_ROUNDS
+#undef COPSE_LOAD
+#undef COPSE_SPREAD
+#undef COPSE_STORE
+#undef COPSE_JOIN
 #pragma GCC diagnostic pop
-#endif

@@ -65,20 +65,10 @@ struct batch {
     std::uint32_t last_flags;  ///< added on the last block of an input
 };
 
-/// One implementation of the compression function.
-struct implementation {
-    /// Compresses one block into the chaining value `cv` (8 words).
-    void (*compress)(std::uint32_t* cv, const std::byte* block, std::uint32_t length,
-                     std::uint64_t counter, std::uint32_t flags);
-
-    /// Hashes `count` inputs of `blocks` whole blocks each; writes `count` values of 32 bytes.
-    /// All of a group of `width` inputs is read before its values are written, groups in rising
-    /// order: parents may be reduced in place.
-    void (*many)(const std::byte* const* inputs, std::size_t count, std::size_t blocks,
-                 const batch& what, std::byte* out);
-
-    /// How many inputs fill the kernel.
-    std::size_t width;
-};
+/// Hashes `count` inputs of `blocks` whole blocks each; writes `count` values of 32 bytes. `out` may be
+/// the memory of the inputs when they are adjacent pairs of values (parents reduced in place): what is
+/// read together is read before anything is written, in rising order.
+using many_function = void(const std::byte* const* inputs, std::size_t count, std::size_t blocks,
+                           const batch& what, std::byte* out);
 
 }  // namespace copse::hash::kernel

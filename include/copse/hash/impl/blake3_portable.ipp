@@ -1,5 +1,5 @@
-// The compression function in plain C++: for processors without a kernel of their own, for extended
-// output, and as the one that all others are tested against.
+// The compression function in plain C++: for single blocks, for processors without a kernel of their
+// own, and as the one that all others are tested against.
 #pragma once
 
 #include "copse/hash/impl/blake3_kernel.hpp"
@@ -11,6 +11,10 @@ namespace portable {
 inline void mix(std::uint32_t& a, std::uint32_t& b, std::uint32_t& c, std::uint32_t& d,
                 std::uint32_t x, std::uint32_t y) noexcept
 {
+#if defined(__clang__)
+    // Keeps the four mixes of half a round apart: clang would join them into vectors, which is slower.
+    asm("" : "+r"(a));
+#endif
     a += b + x;
     d = std::rotr(d ^ a, 16);
     c += d;
@@ -58,8 +62,10 @@ inline void permute(std::uint32_t (&v)[16], const std::uint32_t* cv, const std::
 
 }  // namespace portable
 
-void compress_portable(std::uint32_t* cv, const std::byte* block, std::uint32_t length,
-                       std::uint64_t counter, std::uint32_t flags)
+/// Compresses one block into the chaining value `cv` (8 words). Every implementation uses this one for
+/// single blocks: the chain of a block is as long in vector registers, and their latency is higher.
+void compress(std::uint32_t* cv, const std::byte* block, std::uint32_t length, std::uint64_t counter,
+              std::uint32_t flags)
 {
     std::uint32_t v[16];
     portable::permute(v, cv, block, length, counter, flags);
@@ -78,11 +84,9 @@ void compress_extended(const std::uint32_t* cv, const std::byte* block, std::uin
     }
 }
 
-/// One input after the other with any compression function: the `many` of narrow implementations and
-/// the remainders of wide ones.
-template <auto Compress>
-void many_single(const std::byte* const* inputs, std::size_t count, std::size_t blocks,
-                 const batch& what, std::byte* out)
+/// One input after the other; also what wide kernels leave over.
+void many_portable(const std::byte* const* inputs, std::size_t count, std::size_t blocks,
+                   const batch& what, std::byte* out)
 {
     for (std::size_t n = 0; n < count; ++n) {
         std::uint32_t cv[8];
@@ -90,7 +94,7 @@ void many_single(const std::byte* const* inputs, std::size_t count, std::size_t 
         for (std::size_t b = 0; b < blocks; ++b) {
             const std::uint32_t flags = what.flags | (b == 0 ? what.first_flags : 0) |
                                         (b + 1 == blocks ? what.last_flags : 0);
-            Compress(cv, inputs[n] + block_size * b, block_size,
+            compress(cv, inputs[n] + block_size * b, block_size,
                      what.counter + (what.increment ? n : 0), flags);
         }
         for (std::size_t i = 0; i < 8; ++i) store32(out + cv_size * n + 4 * i, cv[i]);

@@ -1,4 +1,4 @@
-// SSE4.1: four inputs at once, and the rows of a single one.
+// SSE4.1: four inputs at once.
 #pragma once
 
 #include "copse/hash/impl/blake3_portable.ipp"
@@ -112,15 +112,6 @@ __attribute__((target("sse4.1"))) void run_4(const std::byte* const* inputs, std
 
 }  // namespace sse41
 
-/// A single block, its state as four rows. The message words of each round are put together by the
-/// schedule from the words of the round before, beside the chain of additions.
-__attribute__((target("sse4.1"))) void compress_sse41(std::uint32_t* cv, const std::byte* block,
-                                                      std::uint32_t length, std::uint64_t counter,
-                                                      std::uint32_t flags)
-{
-    compress_portable(cv, block, length, counter, flags);
-}
-
 void many_sse41(const std::byte* const* inputs, std::size_t count, std::size_t blocks,
                 const batch& what, std::byte* out)
 {
@@ -130,8 +121,7 @@ void many_sse41(const std::byte* const* inputs, std::size_t count, std::size_t b
                       advanced(what, done), out + cv_size * done);
     }
     if (done < count) {
-        many_single<compress_sse41>(inputs + done, 1, blocks, advanced(what, done),
-                                    out + cv_size * done);
+        many_portable(inputs + done, 1, blocks, advanced(what, done), out + cv_size * done);
     }
 }
 
