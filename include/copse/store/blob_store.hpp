@@ -5,6 +5,7 @@
 #pragma once
 
 #include <copse/bao/chunk_ranges.hpp>
+#include <copse/bao/geometry.hpp>
 #include <copse/core/bytes.hpp>
 #include <copse/core/result.hpp>
 #include <copse/hash/digest.hpp>
@@ -19,11 +20,10 @@
 
 namespace copse::store {
 
-/// A hash pair of a tree node above group level.
-struct hash_pair {
-    std::uint64_t first_chunk = 0;  ///< first chunk of the node's subtree
-    std::uint64_t chunk_count = 0;  ///< chunks of the subtree, clipped at the end of the blob
-    std::array<std::byte, 64> bytes{};
+/// Hash pairs that are neighbours in the pre-order outboard over 16 KiB groups (an `.obao4` file).
+struct pair_run {
+    std::uint64_t index = 0;  ///< position of the first pair, counted in pairs
+    byte_view bytes;          ///< 64 a pair
 };
 
 /// What a store holds of a blob.
@@ -31,7 +31,10 @@ struct availability {
     std::uint64_t size = 0;         ///< bytes; proven only when `size_proven`
     bool size_proven = false;       ///< the last chunk was verified
     bao::chunk_ranges present;      ///< whole groups (the last one by its actual length)
-    [[nodiscard]] bool complete() const;
+    [[nodiscard]] bool complete() const noexcept
+    {
+        return size_proven && present.covers(0, bao::chunk_count(size));
+    }
 };
 
 /// A blob opened for reading. It stays readable until released, whatever happens to its name.
@@ -47,31 +50,43 @@ public:
     /// Pairs are kept for nodes that cover more than this many chunks: 16 for a full outboard. A
     /// reader of a smaller part recomputes the pairs below from the data.
     virtual std::uint64_t pair_granularity() const noexcept = 0;
-    /// The hash pair of the node over chunks [first, first + count). Blocking.
-    /// \par Errors store_errc::missing.
-    virtual result<std::array<std::byte, 64>> pair(std::uint64_t first, std::uint64_t count) = 0;
+    /// Fills `out` with pairs that are neighbours in the pre-order outboard over units of
+    /// `pair_granularity()` chunks, from position `index` on. Blocking. Unverified: pairs that were
+    /// never received may read as zeros.
+    /// \par Errors store_errc::missing, the system's codes.
+    virtual result<void> read_pairs(std::uint64_t index, byte_span out) = 0;
+    /// The hash pair of one node, which covers more than `pair_granularity()` chunks. Blocking.
+    result<std::array<std::byte, 64>> pair(bao::subtree node)
+    {
+        std::array<std::byte, 64> out;
+        const std::uint64_t chunks = bao::chunk_count(size());
+        COPSE_TRYV(read_pairs(bao::pre_order_index(chunks, node, pair_granularity()), out));
+        return out;
+    }
     /// Fills all parts with data from byte `offset` on. Blocking. Unverified: a disk may rot.
     /// \par Errors store_errc::missing beyond what is there, the system's codes.
     virtual result<void> read(std::span<const byte_span> parts, std::uint64_t offset) = 0;
 };
 
-/// A blob being received. Dropping it keeps what was written; open_partial() resumes.
+/// A blob being received. Dropping it keeps what was checkpointed; open_partial() resumes. Its jobs
+/// own what they need and may outlive it.
 class blob_writer {
 public:
     virtual ~blob_writer() = default;
 
     virtual const hash::digest& root() const noexcept = 0;
     virtual std::uint64_t size() const noexcept = 0;
-    /// Chunks committed so far, those of earlier runs included.
+    /// Whole groups committed so far, those of earlier runs included. The executor's thread.
     virtual bao::chunk_ranges present() const = 0;
     /// True when writes want `direct_alignment` of address and offset; a final part may be shorter.
     virtual bool direct() const noexcept = 0;
     /// Writes verified bytes. Blocking; any thread, concurrently for disjoint ranges.
     /// \param data buffer with room up to the next multiple of direct_alignment when direct().
     virtual result<void> write(byte_view data, std::uint64_t offset) = 0;
-    /// Declares chunks [first, last) written and verified, and remembers their hash pairs. Partial
-    /// groups are not remembered. Memory only; the executor's thread.
-    virtual void commit(std::uint64_t first, std::uint64_t last, std::span<const hash_pair> pairs) = 0;
+    /// Declares chunks written and verified, and remembers their hash pairs (copied). Of chunks only
+    /// whole groups are remembered, and that the size is proven if the last chunk is among them.
+    /// Memory only; the executor's thread.
+    virtual void commit(const bao::chunk_ranges& chunks, std::span<const pair_run> pairs) = 0;
     /// True when enough was committed or enough time passed that a checkpoint pays.
     virtual bool checkpoint_due() const noexcept = 0;
     /// Takes what was committed; the returned job (blocking, one at a time) makes it survive kill -9.
