@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -33,16 +34,17 @@ public:
     };
 
     value() = default;
+    explicit value(object members);
     template <class T>
-    explicit value(T&& from) requires(!std::is_same_v<std::remove_cvref_t<T>, value>)
+    explicit value(T&& from)
+        requires(!std::is_same_v<std::remove_cvref_t<T>, value>)
         : data_(std::forward<T>(from))
-    {
-    }
+    {}
 
     [[nodiscard]] bool is_null() const { return std::holds_alternative<std::nullptr_t>(data_); }
     [[nodiscard]] bool is_string() const { return std::holds_alternative<std::string>(data_); }
     [[nodiscard]] bool is_array() const { return std::holds_alternative<array>(data_); }
-    [[nodiscard]] bool is_object() const { return std::holds_alternative<object>(data_); }
+    [[nodiscard]] bool is_object() const { return std::holds_alternative<shared_object>(data_); }
     [[nodiscard]] bool is_number() const { return std::holds_alternative<number>(data_); }
 
     [[nodiscard]] bool as_bool() const { return as<bool>("a boolean"); }
@@ -52,15 +54,12 @@ public:
     /// An unsigned integer, written as a number or, as vectors do with large ones, as a string.
     [[nodiscard]] std::uint64_t as_u64() const { return as_integer<std::uint64_t>(); }
     [[nodiscard]] std::int64_t as_i64() const { return as_integer<std::int64_t>(); }
-    [[nodiscard]] double as_double() const
-    {
-        return std::stod(as<number>("a number").text);
-    }
+    [[nodiscard]] double as_double() const { return std::stod(as<number>("a number").text); }
 
     /// Elements of an array or members of an object.
     [[nodiscard]] std::size_t size() const
     {
-        return is_object() ? as<object>("").size() : as<array>("an array or object").size();
+        return is_object() ? member_count() : as<array>("an array or object").size();
     }
     [[nodiscard]] bool empty() const { return size() == 0; }
     /// Whether this object has a member of that name.
@@ -80,7 +79,7 @@ public:
     {
         return (*this)[static_cast<std::size_t>(index)];
     }
-    /// Of a temporary: a value of its own, so that `for (auto& v : load_vectors("x.json")["y"])` works.
+    /// Of a temporary: a value of its own, for `for (auto& v : load_vectors("x.json")["y"])`.
     template <class Key>
     [[nodiscard]] value operator[](const Key& key) &&
     {
@@ -91,9 +90,13 @@ public:
     [[nodiscard]] auto begin() const { return as<array>("an array").begin(); }
     [[nodiscard]] auto end() const { return as<array>("an array").end(); }
     /// The members of an object: `for (const auto& [name, value] : v.members())`.
-    [[nodiscard]] const object& members() const { return as<object>("an object"); }
+    [[nodiscard]] const object& members() const { return *as<shared_object>("an object"); }
 
 private:
+    // Behind a pointer, since a member is not complete yet where this class is defined.
+    using shared_object = std::shared_ptr<const object>;
+
+    [[nodiscard]] std::size_t member_count() const;
     template <class T>
     const T& as(const char* wanted) const
     {
@@ -107,17 +110,25 @@ private:
         Integer out{};
         const char* const end = text.data() + text.size();
         const auto [stop, ec] = std::from_chars(text.data(), end, out);
-        if (ec != std::errc{} || stop != end) throw std::runtime_error("json: not an integer: " + text);
+        if (ec != std::errc{} || stop != end)
+            throw std::runtime_error("json: not an integer: " + text);
         return out;
     }
 
-    std::variant<std::nullptr_t, bool, number, std::string, array, object> data_ = nullptr;
+    std::variant<std::nullptr_t, bool, number, std::string, array, shared_object> data_ = nullptr;
 };
 
 struct member {
     std::string name;
     json::value value;
 };
+
+inline value::value(object members) : data_(std::make_shared<const object>(std::move(members))) {}
+
+inline std::size_t value::member_count() const
+{
+    return members().size();
+}
 
 inline bool value::contains(std::string_view name) const
 {
@@ -158,7 +169,8 @@ private:
     }
     void space()
     {
-        while (at_ < text_.size() && std::string_view(" \t\r\n").find(text_[at_]) != text_.npos) ++at_;
+        while (at_ < text_.size() && std::string_view(" \t\r\n").find(text_[at_]) != text_.npos)
+            ++at_;
     }
     char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
     bool take(char c)
@@ -248,7 +260,8 @@ private:
         const std::string_view four = text_.substr(at_, 4);
         unsigned out = 0;
         const auto [stop, ec] = std::from_chars(four.data(), four.data() + four.size(), out, 16);
-        if (four.size() != 4 || ec != std::errc{} || stop != four.data() + 4) fail("bad \\u escape");
+        if (four.size() != 4 || ec != std::errc{} || stop != four.data() + 4)
+            fail("bad \\u escape");
         at_ += 4;
         return out;
     }

@@ -31,8 +31,9 @@ TEST_CASE("json: reads every kind of value", "[json]")
 
 TEST_CASE("json: refuses what RFC 8259 does not allow", "[json]")
 {
-    for (const char* bad : {"", "{", "[1,]", "{\"a\":1,}", "01", "1.", "-", "nul", "\"\n\"", "\"\\x\"",
-                            "\"\\ud800\"", "[1] 2", "{a:1}", "+1", "\"a", "\"\\u12g4\""}) {
+    for (const char* bad :
+         {"", "{", "[1,]", "{\"a\":1,}", "01", "1.", "-", "nul", "\"\n\"", "\"\\x\"", "\"\\ud800\"",
+          "[1] 2", "{a:1}", "+1", "\"a", "\"\\u12g4\""}) {
         INFO(bad);
         CHECK_THROWS_AS(json::parse(bad), std::runtime_error);
     }

@@ -25,8 +25,18 @@ TEST_CASE("postcard: what is written is read back, and every truncation is notic
     to.raw(test::bytes("abcd"));
     to.bytes(test::bytes("xyz"));
     to.string("h\xc3\xa9");
-    CHECK(test::hex(wire) == "ff" "ffff03" "ac02" "808040" "09" "01" "00" "02" "020708" "61626364"
-                             "0378797a" "0368c3a9");
+    CHECK(test::hex(wire) == "ff"
+                             "ffff03"
+                             "ac02"
+                             "808040"
+                             "09"
+                             "01"
+                             "00"
+                             "02"
+                             "020708"
+                             "61626364"
+                             "0378797a"
+                             "0368c3a9");
 
     const auto read_all = [](byte_view from) -> result<void> {
         postcard_reader r(from);
@@ -88,13 +98,22 @@ TEST_CASE("postcard: a failed read leaves the reader where the value began", "[c
         CHECK(read(r).error() == expected);
         CHECK(r.offset() == 0);
     };
-    stays("02", [](auto& r) { return r.boolean(); }, codec_errc::bad_tag);
-    stays("ff", [](auto& r) { return r.option(); }, codec_errc::bad_tag);
-    stays("03", [](auto& r) { return r.enum_index(3); }, codec_errc::bad_tag);
-    stays("02c328", [](auto& r) { return r.string(9); }, codec_errc::bad_utf8);
-    stays("ffff04", [](auto& r) { return r.u16(); }, codec_errc::overflow);
-    stays("0102", [](auto& r) { return r.raw(3); }, codec_errc::truncated);
-    stays("04616263", [](auto& r) { return r.bytes(4); }, codec_errc::truncated);
-    stays("0461626364", [](auto& r) { return r.bytes(3); }, codec_errc::limit_exceeded);
-    stays("", [](auto& r) { return r.u8(); }, codec_errc::truncated);
+    stays(
+        "02", [](auto& r) { return r.boolean(); }, codec_errc::bad_tag);
+    stays(
+        "ff", [](auto& r) { return r.option(); }, codec_errc::bad_tag);
+    stays(
+        "03", [](auto& r) { return r.enum_index(3); }, codec_errc::bad_tag);
+    stays(
+        "02c328", [](auto& r) { return r.string(9); }, codec_errc::bad_utf8);
+    stays(
+        "ffff04", [](auto& r) { return r.u16(); }, codec_errc::overflow);
+    stays(
+        "0102", [](auto& r) { return r.raw(3); }, codec_errc::truncated);
+    stays(
+        "04616263", [](auto& r) { return r.bytes(4); }, codec_errc::truncated);
+    stays(
+        "0461626364", [](auto& r) { return r.bytes(3); }, codec_errc::limit_exceeded);
+    stays(
+        "", [](auto& r) { return r.u8(); }, codec_errc::truncated);
 }

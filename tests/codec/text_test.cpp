@@ -28,9 +28,13 @@ result<std::vector<std::byte>> base32(std::string_view text, const base32_alphab
 
 TEST_CASE("base32: the vectors of RFC 4648, without their padding", "[codec]")
 {
-    const std::pair<const char*, const char*> vectors[] = {
-        {"", ""},           {"f", "MY"},          {"fo", "MZXQ"},         {"foo", "MZXW6"},
-        {"foob", "MZXW6YQ"}, {"fooba", "MZXW6YTB"}, {"foobar", "MZXW6YTBOI"}};
+    const std::pair<const char*, const char*> vectors[] = {{"", ""},
+                                                           {"f", "MY"},
+                                                           {"fo", "MZXQ"},
+                                                           {"foo", "MZXW6"},
+                                                           {"foob", "MZXW6YQ"},
+                                                           {"fooba", "MZXW6YTB"},
+                                                           {"foobar", "MZXW6YTBOI"}};
     for (const auto& [plain, text] : vectors) {
         INFO(text);
         CHECK(encode_base32(as_bytes(plain), base32_upper) == text);
@@ -92,8 +96,9 @@ TEST_CASE("hex: lower case and exact length only", "[codec]")
 
 TEST_CASE("utf8: each character has one form", "[codec]")
 {
-    for (const char* good : {"", "plain", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
-                             "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    for (const char* good :
+         {"", "plain", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
+          "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
         CHECK(is_utf8(good));
     }
     for (const char* bad : {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x41", "\xe0\x9f\xbf",
@@ -128,7 +133,8 @@ TEST_CASE("key text: the forms of real endpoint ids", "[codec]")
         CHECK(parse_endpoint_id(upper(hex)).error() == codec_errc::bad_character);
         CHECK(parse_endpoint_id("").error() == codec_errc::bad_length);
         CHECK(parse_endpoint_id(hex + "0").error() == codec_errc::bad_length);
-        for (std::size_t n = 0; n < hex.size(); ++n) CHECK_FALSE(parse_endpoint_id(hex.substr(0, n)));
+        for (std::size_t n = 0; n < hex.size(); ++n)
+            CHECK_FALSE(parse_endpoint_id(hex.substr(0, n)));
         for (std::size_t n = 0; n < base32_form.size(); ++n) {
             CHECK(parse_endpoint_id(base32_form.substr(0, n)).error() == codec_errc::bad_length);
         }

@@ -76,6 +76,8 @@ TEST_CASE("varint: random integers of all lengths survive", "[codec]")
     CHECK(zigzag(0) == 0);
     CHECK(zigzag(-1) == 1);
     CHECK(zigzag(1) == 2);
-    CHECK(zigzag(std::numeric_limits<std::int64_t>::min()) == std::numeric_limits<std::uint64_t>::max());
-    CHECK(unzigzag(std::numeric_limits<std::uint64_t>::max()) == std::numeric_limits<std::int64_t>::min());
+    CHECK(zigzag(std::numeric_limits<std::int64_t>::min()) ==
+          std::numeric_limits<std::uint64_t>::max());
+    CHECK(unzigzag(std::numeric_limits<std::uint64_t>::max()) ==
+          std::numeric_limits<std::int64_t>::min());
 }

@@ -15,7 +15,8 @@ namespace copse::codec {
 
 /// Reads 32 bytes from 64 lower-case hexadecimal digits or 52 base32 characters of any case.
 /// \par Errors `codec_errc::bad_length`, `codec_errc::bad_character`, `codec_errc::bad_padding`.
-[[nodiscard]] inline result<std::array<std::byte, 32>> parse_key_text(std::string_view text) noexcept
+[[nodiscard]] inline result<std::array<std::byte, 32>> parse_key_text(
+    std::string_view text) noexcept
 {
     std::array<std::byte, 32> out;
     if (text.size() == 2 * out.size()) {
@@ -26,8 +27,8 @@ namespace copse::codec {
     return out;
 }
 
-/// Reads an endpoint id in either text form. Whether it is a point of the curve is not checked here:
-/// dialling one that is not fails.
+/// Reads an endpoint id in either text form. Whether it is a point of the curve is not checked
+/// here: dialling one that is not fails.
 /// \par Errors as parse_key_text().
 [[nodiscard]] inline result<endpoint_id> parse_endpoint_id(std::string_view text) noexcept
 {

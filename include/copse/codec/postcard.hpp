@@ -17,8 +17,8 @@
 
 namespace copse::codec {
 
-/// Reads values one after another from bytes that it does not own. Nothing is allocated: strings and
-/// byte strings are views into the input, and a count is checked against the bytes that are there.
+/// Reads values one after another from bytes that it does not own. Nothing is allocated: strings
+/// and byte strings are views into the input, and a count is checked against the bytes there are.
 /// After an error the reader stands where the value that failed began.
 /// \par Errors `codec_errc::truncated` when the input ends first, in every function.
 class postcard_reader {
@@ -63,10 +63,10 @@ public:
     }
 
     /// The number of elements that follow.
-    /// \param max             more is `codec_errc::limit_exceeded`.
-    /// \param element_size    bytes that one element takes at least, 1 or more: a count that the rest
-    ///                        of the input cannot hold is `codec_errc::truncated`, so that a caller
-    ///                        may reserve as many elements.
+    /// \param max           more is `codec_errc::limit_exceeded`.
+    /// \param element_size  bytes that one element takes at least, 1 or more: a count that the rest
+    ///                      of the input cannot hold is `codec_errc::truncated`, so that a caller
+    ///                      may reserve as many elements.
     [[nodiscard]] result<std::size_t> count(std::size_t max, std::size_t element_size) noexcept
     {
         const std::size_t start = offset_;
