@@ -66,7 +66,8 @@ private:
 };
 
 /// The blob that lists these hashes.
-[[nodiscard]] inline std::vector<std::byte> encode_hash_sequence(std::span<const hash::digest> hashes)
+[[nodiscard]] inline std::vector<std::byte> encode_hash_sequence(
+    std::span<const hash::digest> hashes)
 {
     std::vector<std::byte> out;
     out.reserve(32 * hashes.size());
@@ -75,8 +76,8 @@ private:
 }
 
 /// Whether a file may be created under that name below a destination folder, and be shown on a
-/// terminal. Components are separated by slashes. Receivers check before anything is created, senders
-/// before anything is hashed.
+/// terminal. Components are separated by slashes. Receivers check before anything is created,
+/// senders before anything is hashed.
 /// \par Errors `blob_errc::unsafe_name`, `unprintable_name`, `bad_name_encoding`, `name_too_long`,
 ///             `reserved_name`.
 [[nodiscard]] inline result<void> check_name(std::string_view name) noexcept
@@ -95,7 +96,8 @@ private:
         const std::size_t slash = rest.find('/');
         const std::string_view component = rest.substr(0, slash);
         // An empty one also stands for an absolute name, a slash at the end and an empty name.
-        if (component.empty() || component == "." || component == "..") return blob_errc::unsafe_name;
+        if (component.empty() || component == "." || component == "..")
+            return blob_errc::unsafe_name;
         if (component.size() > max_name_component_bytes) return blob_errc::name_too_long;
         // Of any case, since file systems exist that do not distinguish.
         const auto same_letter = [](char a, char b) {
@@ -128,7 +130,9 @@ private:
         return good;
     }
     // With the slash before every other character, all names in folder `a` follow directly on `a`.
-    const auto rank = [](char c) { return c == '/' ? 0 : static_cast<int>(static_cast<unsigned char>(c)); };
+    const auto rank = [](char c) {
+        return c == '/' ? 0 : static_cast<int>(static_cast<unsigned char>(c));
+    };
     const auto before = [&](std::uint32_t a, std::uint32_t b) {
         const int order = [&] {
             const std::string_view x = names[a];
@@ -153,10 +157,11 @@ private:
     return outcome::success();
 }
 
-/// A name as it may be printed in a message, whatever it holds: control characters, backslashes, bytes
-/// that are not UTF-8 and the invisible characters that reorder text are written as escapes, and the
-/// end of a very long name as "...".
-[[nodiscard]] inline std::string escape_name(std::string_view name, std::size_t max_characters = 200)
+/// A name as it may be printed in a message, whatever it holds: control characters, backslashes,
+/// bytes that are not UTF-8 and the invisible characters that reorder text are written as escapes,
+/// and the end of a very long name as "...".
+[[nodiscard]] inline std::string escape_name(std::string_view name,
+                                             std::size_t max_characters = 200)
 {
     std::string out;
     const auto append_hex = [&out](std::uint32_t value, int digits) {
@@ -191,8 +196,8 @@ private:
 /// The metadata blob of a collection, whose hash is the first of its hash sequence; the hash of the
 /// file names[i] is number i + 1.
 /// \par Errors `blob_errc::collection_too_large`. Names are not checked here: check_names().
-[[nodiscard]] inline result<std::vector<std::byte>>
-encode_collection_meta(std::span<const std::string> names)
+[[nodiscard]] inline result<std::vector<std::byte>> encode_collection_meta(
+    std::span<const std::string> names)
 {
     if (names.size() > max_collection_names) return blob_errc::collection_too_large;
     std::vector<std::byte> out;
@@ -211,7 +216,7 @@ encode_collection_meta(std::span<const std::string> names)
 
 /// Reads the names of a collection from its metadata blob. They are not checked yet: check_names().
 /// \param meta    the blob. Bytes behind the names are ignored, for the sake of later versions.
-/// \param hashes  the size of the collection's hash sequence, which must be one more than the names.
+/// \param hashes  the size of the collection's hash sequence, one more than the names.
 /// \par Errors `blob_errc::bad_collection`, `collection_too_large`, `bad_name_encoding`.
 [[nodiscard]] inline result<std::vector<std::string>> decode_collection_meta(byte_view meta,
                                                                              std::uint64_t hashes)
@@ -231,7 +236,8 @@ encode_collection_meta(std::span<const std::string> names)
     names.reserve(count.assume_value());
     for (std::size_t i = 0; i < count.assume_value(); ++i) {
         const auto name = from.string(max_collection_meta_bytes);
-        if (!name && name.error() == codec::codec_errc::bad_utf8) return blob_errc::bad_name_encoding;
+        if (!name && name.error() == codec::codec_errc::bad_utf8)
+            return blob_errc::bad_name_encoding;
         if (!name) return blob_errc::bad_collection;
         names.emplace_back(name.assume_value());
     }

@@ -9,10 +9,11 @@ namespace copse::blob {
 /// What went wrong between a getter and a provider, or in what they exchanged.
 enum class blob_errc {
     // What the provider said.
-    not_available = 1,    ///< It lacks the data now, or failed; back off, retry, then another provider.
-    refused,              ///< Its policy or the kind of request forbids it; do not ask it again.
-    rate_limited,         ///< It asks for patience; retry later.
-    aborted_by_peer,      ///< It gave up without saying why; retry or take another provider.
+    not_available =
+        1,            ///< It lacks the data now, or failed; back off, retry, then another provider.
+    refused,          ///< Its policy or the kind of request forbids it; do not ask it again.
+    rate_limited,     ///< It asks for patience; retry later.
+    aborted_by_peer,  ///< It gave up without saying why; retry or take another provider.
 
     // What the getter sent.
     malformed_request,    ///< Undecodable or not canonical; tell the peer `wire_code::permission`.
@@ -21,31 +22,31 @@ enum class blob_errc {
     request_too_large,    ///< Over max_request_bytes; stop reading and answer as above.
 
     // What the answer held.
-    truncated_response,   ///< It ended too soon; resume from the offset in the diagnostics.
-    parent_mismatch,      ///< A hash pair does not match its parent: the peer lies; drop it.
-    leaf_mismatch,        ///< Data does not match its hash: the peer lies or its disk does; drop it.
-    extra_data,           ///< It went on after its end; the blob itself is good, drop the peer.
-    stalled,              ///< Too few verified bytes for too long; resume from another provider.
-    too_large,            ///< The blob is larger than the caller allows; nothing was fetched of it.
+    truncated_response,  ///< It ended too soon; resume from the offset in the diagnostics.
+    parent_mismatch,     ///< A hash pair does not match its parent: the peer lies; drop it.
+    leaf_mismatch,       ///< Data does not match its hash: the peer lies or its disk does; drop it.
+    extra_data,          ///< It went on after its end; the blob itself is good, drop the peer.
+    stalled,             ///< Too few verified bytes for too long; resume from another provider.
+    too_large,           ///< The blob is larger than the caller allows; nothing was fetched of it.
 
     // Hash sequences and collections.
-    bad_hash_sequence,    ///< Its size is not a multiple of 32, or over max_hash_sequence_bytes.
-    bad_collection,       ///< Wrong header, or names and hashes differ in number; not a collection.
-    collection_too_large, ///< More names or metadata than the limits allow; fetch single blobs instead.
-    unsafe_name,          ///< Absolute, or with an empty, `.` or `..` component; refuse all of it.
-    unprintable_name,     ///< A backslash, NUL or control character; refuse all of it.
-    bad_name_encoding,    ///< A name is not UTF-8; refuse all of it.
-    name_too_long,        ///< A component over 255 bytes or a name over 4096; refuse all of it.
-    reserved_name,        ///< A name inside the receiver's own `.copse-partial`; refuse all of it.
-    duplicate_name,       ///< Two files of one name; refuse all of it.
-    conflicting_name,     ///< A name is a file and also the folder of another; refuse all of it.
+    bad_hash_sequence,  ///< Its size is not a multiple of 32, or over max_hash_sequence_bytes.
+    bad_collection,     ///< Wrong header, or names and hashes differ in number; not a collection.
+    collection_too_large,  ///< More names or metadata than the limits allow; fetch single blobs.
+    unsafe_name,           ///< Absolute, or with an empty, `.` or `..` component; refuse all of it.
+    unprintable_name,      ///< A backslash, NUL or control character; refuse all of it.
+    bad_name_encoding,     ///< A name is not UTF-8; refuse all of it.
+    name_too_long,         ///< A component over 255 bytes or a name over 4096; refuse all of it.
+    reserved_name,         ///< A name inside the receiver's own `.copse-partial`; refuse all of it.
+    duplicate_name,        ///< Two files of one name; refuse all of it.
+    conflicting_name,      ///< A name is a file and also the folder of another; refuse all of it.
 
     // Tickets.
-    bad_ticket,           ///< Its content makes no sense; ask for a new one.
-    ticket_truncated,     ///< Its end is missing; copy all of it.
-    ticket_mistyped,      ///< A character that tickets never have, or one too many; copy it again.
-    ticket_too_large,     ///< Longer, or with more addresses, than a ticket may be.
-    unsupported_ticket,   ///< A ticket of another kind or a newer version; use the program it is for.
+    bad_ticket,          ///< Its content makes no sense; ask for a new one.
+    ticket_truncated,    ///< Its end is missing; copy all of it.
+    ticket_mistyped,     ///< A character that tickets never have, or one too many; copy it again.
+    ticket_too_large,    ///< Longer, or with more addresses, than a ticket may be.
+    unsupported_ticket,  ///< Of another kind or a newer version; use the program it is for.
 };
 
 inline const std::error_category& blob_category() noexcept

@@ -100,7 +100,8 @@ inline result<socket_address> read_socket_address(codec::postcard_reader& from)
     COPSE_TRY(const std::uint32_t family, from.enum_index(2));
     out.family = family == 0 ? socket_address::family_type::v4 : socket_address::family_type::v6;
     COPSE_TRY(const byte_view ip, from.raw(out.is_v4() ? 4 : 16));
-    std::ranges::transform(ip, out.ip.begin(), [](std::byte b) { return static_cast<std::uint8_t>(b); });
+    std::ranges::transform(ip, out.ip.begin(),
+                           [](std::byte b) { return static_cast<std::uint8_t>(b); });
     COPSE_TRY(out.port, from.u16());
     return out;
 }

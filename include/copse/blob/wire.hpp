@@ -94,9 +94,9 @@ inline void encode_range_spec(codec::postcard_writer& to, const bao::chunk_range
     return bao::chunk_ranges::from_boundaries(std::move(boundaries));
 }
 
-/// Which chunks are wanted of each blob of a sequence: nothing before the first entry, and each entry
-/// holds from its index until the next. Index 0 is the blob that the request names, index i + 1 is
-/// child i of that hash sequence (in a get-many request, index i is hash i).
+/// Which chunks are wanted of each blob of a sequence: nothing before the first entry, and each
+/// entry holds from its index until the next. Index 0 is the blob that the request names, index i + 1
+/// is child i of that hash sequence (in a get-many request, index i is hash i).
 ///
 /// It holds its own canonical encoding, so that a request costs no more memory than its bytes; a
 /// cursor decodes the entries one at a time.
@@ -152,8 +152,8 @@ public:
     [[nodiscard]] bao::chunk_ranges at(std::uint64_t index) const;
     /// Whether anything is wanted of a blob other than the root.
     [[nodiscard]] bool wants_children() const noexcept;
-    /// Whether this is how a request for (part of) one blob is written: two entries, at 0 and 1, the
-    /// second of them empty. Anything else is taken as a request over a hash sequence.
+    /// Whether this is how a request for (part of) one blob is written: two entries, at 0 and 1,
+    /// the second of them empty. Anything else is taken as a request over a hash sequence.
     [[nodiscard]] bool is_single_blob() const noexcept;
 
     bool operator==(const ranges_seq&) const = default;
@@ -163,8 +163,8 @@ private:
     std::size_t count_ = 0;
 };
 
-/// Walks over the wanted indices in ascending order. Views the sequence, holds no ranges. Its work is
-/// in the bytes of the request, plus one step for each call, whatever numbers a peer claims.
+/// Walks over the wanted indices in ascending order. Views the sequence, holds no ranges. Its work
+/// is in the bytes of the request, plus one step for each call, whatever numbers a peer claims.
 class ranges_seq::cursor {
 public:
     /// \param seq must outlive the cursor.
