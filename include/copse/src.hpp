@@ -6,5 +6,5 @@
 
 #include <copse/core/src.hpp>
 #include <copse/hash/src.hpp>
-#include <copse/udp/src.hpp>
 #include <copse/quic/src.hpp>
+#include <copse/udp/src.hpp>
