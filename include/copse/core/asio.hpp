@@ -2,6 +2,10 @@
 // differences and the build mode live in one place.
 #pragma once
 
+// Before any Asio header: Asio looks for the standard library's macros to choose how it allocates, and
+// two files of a program that choose differently corrupt the heap.
+#include <cstddef>
+
 #if __has_include(<copse/config.hpp>)
 #include <copse/config.hpp>
 #endif

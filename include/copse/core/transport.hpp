@@ -124,7 +124,6 @@ struct connection_statistics {
     std::uint64_t bytes_received = 0;
     std::uint64_t packets_sent = 0;
     std::uint64_t packets_received = 0;
-    std::uint64_t packets_lost = 0;
     std::uint64_t smoothed_rtt_ns = 0;
     std::uint64_t congestion_window = 0;
     std::size_t max_datagram_size = 0;   ///< UDP payload currently used for sending

@@ -1,0 +1,119 @@
+// A QUIC endpoint: one Ed25519 identity, a few UDP sockets, many connections, several protocols.
+#pragma once
+
+#include <copse/core/address.hpp>
+#include <copse/core/asio.hpp>
+#include <copse/core/datagram.hpp>
+#include <copse/core/result.hpp>
+#include <copse/core/transport.hpp>
+#include <copse/quic/identity.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace copse::quic {
+
+/// Settings of an endpoint. The defaults suit file transfer between machines.
+struct endpoint_options {
+    secret_key identity = secret_key::generate();
+    /// Addresses to bind; IPv6 sockets take IPv6 only. Empty: 0.0.0.0:0, and [::]:0 where IPv6 exists.
+    std::vector<socket_address> bind;
+
+    std::chrono::nanoseconds idle_timeout = std::chrono::seconds(30);
+    std::chrono::nanoseconds keep_alive = std::chrono::seconds(5);
+    std::chrono::nanoseconds handshake_timeout = std::chrono::seconds(10);
+
+    /// Upper bound of UDP payloads we send; MTU discovery finds the path's value below it.
+    std::size_t max_datagram_size = 1452;
+    /// Flow-control credit of a connection for streams the peer opens, all together, in bytes.
+    std::size_t connection_window = 512U << 10;
+    /// First window of each stream the peer opens.
+    std::size_t remote_stream_window = 64U << 10;
+    /// First window of each stream we open; recv_stream::request_window() grows it.
+    std::size_t local_stream_window = 256U << 10;
+    /// Most credit that all streams we open on one connection may hold together.
+    std::size_t local_windows_total = 8U << 20;
+    /// Most receive credit of all connections of the endpoint together.
+    std::size_t receive_budget = std::size_t{1} << 30;
+    /// Bytes a stream queues for sending before write() waits.
+    std::size_t send_buffer = 2U << 20;
+    std::uint64_t max_remote_streams = 100;
+    std::size_t max_connections = 1024;
+    /// Incoming handshakes at the same time; more Initials are dropped until some finish.
+    std::size_t max_handshakes = 256;
+    /// Accepted connections that wait for listener::accept(); more are refused.
+    std::size_t accept_backlog = 64;
+};
+
+class endpoint;
+
+/// Incoming connections of one protocol.
+class listener {
+public:
+    /// Implementation, shared with the endpoint.
+    struct state;
+
+    explicit listener(std::shared_ptr<state> s) noexcept : state_(std::move(s)) {}
+
+    /// The next authenticated connection. \par Errors `closed_locally` after the endpoint closed.
+    /// \par Cancellation total: no connection is lost.
+    awaitable<result<std::shared_ptr<connection>>> accept();
+
+private:
+    std::shared_ptr<state> state_;
+};
+
+/// One identity on the network. \par Threads one executor.
+/// \par Lifetime `co_await close()` before it is destroyed; connections fail from then on.
+class endpoint {
+public:
+    /// Binds the sockets and starts receiving.
+    /// \par Errors the system's codes of bind.
+    static result<endpoint> make(executor ex, endpoint_options options);
+    /// The same over datagram paths made elsewhere (simulation).
+    static result<endpoint> make(executor ex, endpoint_options options,
+                                 std::vector<std::unique_ptr<datagram_socket>> sockets);
+
+    endpoint(endpoint&&) noexcept;
+    endpoint& operator=(endpoint&&) = delete;
+    ~endpoint();
+
+    [[nodiscard]] const endpoint_id& id() const noexcept;
+    /// Where the sockets are bound; may be unspecified addresses.
+    [[nodiscard]] std::vector<socket_address> bound_addresses() const;
+    /// What to tell peers: this id and the addresses of the interfaces it is bound to.
+    [[nodiscard]] endpoint_address address() const;
+    [[nodiscard]] executor get_executor() const;
+
+    /// Accepts connections that offer `alpn`. Of several offered, the one listened to first wins.
+    /// \pre not empty, at most 255 bytes, not listened to before.
+    [[nodiscard]] listener listen(std::string_view alpn);
+
+    /// Dials a peer: all its UDP addresses, staggered; the first that proves the identity wins.
+    /// \par Errors `no_usable_address`, `unreachable`, `peer_id_mismatch`, `no_common_protocol`,
+    ///      `handshake_timeout`, `limit_reached`.
+    /// \par Cancellation total: attempts are abandoned.
+    awaitable<result<std::shared_ptr<connection>>> connect(endpoint_address peer, std::string alpn);
+
+    /// Closes all connections with code 0, sends what must be sent, joins everything, closes the
+    /// sockets. \par Cancellation none.
+    awaitable<void> close();
+
+    /// Effective socket buffers in bytes (smallest over the sockets).
+    [[nodiscard]] std::size_t send_buffer_size() const noexcept;
+    [[nodiscard]] std::size_t receive_buffer_size() const noexcept;
+    [[nodiscard]] std::size_t connection_count() const noexcept;
+
+    struct state;
+
+private:
+    explicit endpoint(std::shared_ptr<state> s) noexcept;
+    std::shared_ptr<state> state_;
+};
+
+}  // namespace copse::quic

@@ -1,0 +1,44 @@
+// Ed25519 identities: who an endpoint is.
+#pragma once
+
+#include <copse/core/address.hpp>
+#include <copse/core/bytes.hpp>
+#include <copse/core/result.hpp>
+
+#include <array>
+#include <cstddef>
+
+namespace copse::quic {
+
+using signature = std::array<std::byte, 64>;
+
+/// An Ed25519 private key (RFC 8032 seed of 32 bytes) with its public key. Wiped when destroyed.
+class secret_key {
+public:
+    /// A new random key from the entropy seam.
+    [[nodiscard]] static secret_key generate();
+    [[nodiscard]] static secret_key from_seed(std::span<const std::byte, 32> seed);
+
+    secret_key(const secret_key&) = default;
+    secret_key& operator=(const secret_key&) = default;
+    ~secret_key();
+
+    [[nodiscard]] const endpoint_id& id() const noexcept { return id_; }
+    /// The seed, to be stored or shown nowhere but in a key file.
+    [[nodiscard]] std::span<const std::byte, 32> seed() const noexcept { return seed_; }
+    [[nodiscard]] signature sign(byte_view message) const;
+
+private:
+    secret_key() = default;
+
+    std::array<std::byte, 32> seed_{};
+    endpoint_id id_;
+};
+
+/// Strict verification: rejects small-order keys, non-canonical S and non-canonical points.
+[[nodiscard]] bool verify(const endpoint_id& signer, byte_view message, const signature& s) noexcept;
+
+/// True when the 32 bytes are a canonical point of the prime-order group, as a usable id must be.
+[[nodiscard]] bool is_valid(const endpoint_id& id) noexcept;
+
+}  // namespace copse::quic

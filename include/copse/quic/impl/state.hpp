@@ -1,0 +1,300 @@
+// The objects behind endpoint, connection and streams. Internal to quic/.
+//
+// Rules: one executor; no ngtcp2 call that writes or deletes a connection inside one of its callbacks
+// (`reading_` is set then; such wishes are kept and acted on when the call returned).
+#pragma once
+
+#include <copse/core/clock.hpp>
+#include <copse/core/credit.hpp>
+#include <copse/core/datagram.hpp>
+#include <copse/core/event.hpp>
+#include <copse/core/scope.hpp>
+#include <copse/core/transport.hpp>
+#include <copse/quic/endpoint.hpp>
+#include <copse/quic/impl/ngtcp2_api.hpp>
+#include <copse/quic/impl/tls.hpp>
+
+#include <sys/socket.h>
+
+#include <array>
+#include <compare>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace copse::quic::detail {
+
+class connection_state;
+
+using timestamp = std::uint64_t;  // nanoseconds of the monotonic clock, as ngtcp2 wants them
+inline constexpr timestamp never = UINT64_MAX;
+
+inline timestamp timestamp_now() noexcept
+{
+    return static_cast<timestamp>(monotonic_clock::now().time_since_epoch().count());
+}
+
+/// A connection id as key of the routing table. Ordered: peers choose ids and could aim at a hash.
+struct connection_id {
+    std::array<std::uint8_t, NGTCP2_MAX_CIDLEN> bytes{};
+    std::uint8_t length = 0;
+
+    connection_id() = default;
+    connection_id(const std::uint8_t* data, std::size_t size) noexcept
+        : length(static_cast<std::uint8_t>(size))
+    {
+        for (std::size_t i = 0; i < size; ++i) bytes[i] = data[i];
+    }
+    auto operator<=>(const connection_id&) const = default;
+};
+
+/// Length of the ids we issue: a worker index (0 so far), then random bytes.
+inline constexpr std::size_t connection_id_length = 8;
+
+/// Both directions of one stream. Lives until both handles are dropped and ngtcp2 closed it.
+struct stream_state {
+    stream_state(const executor& ex, std::int64_t stream_id)
+        : id(stream_id), send_changed(ex), recv_changed(ex)
+    {
+    }
+
+    const std::int64_t id;
+    bool closed = false;  ///< ngtcp2 forgot it: its id must not be used any more
+
+    // Sending. chunks[0] starts at `base`; bytes before `acked` are released.
+    event send_changed;
+    std::deque<shared_bytes> chunks;
+    std::uint64_t base = 0;
+    std::uint64_t acked = 0;
+    std::uint64_t queued_end = 0;     ///< offset behind the last byte queued
+    std::uint64_t sent_end = 0;       ///< offset behind the last byte given to ngtcp2
+    std::size_t next_chunk = 0;       ///< chunk that holds sent_end
+    std::size_t next_position = 0;    ///< and where in it
+    bool fin_wanted = false;
+    bool fin_sent = false;
+    bool fin_alone = false;           ///< the FIN went in a frame of its own
+    bool fin_acked = false;
+    bool send_reset = false;          ///< by us
+    bool send_stopped = false;        ///< by the peer
+    std::optional<std::uint64_t> stop_code;
+    bool ready = false;               ///< in the connection's list of streams with something to send
+    bool send_handle = false;
+
+    // Receiving.
+    event recv_changed;
+    std::vector<std::byte> queue;     ///< received, not accepted: [head, size)
+    std::size_t head = 0;
+    std::uint64_t received = 0;
+    std::uint64_t uncredited = 0;     ///< handed out, credit not yet returned
+    bool fin_received = false;
+    bool recv_stopped = false;        ///< by us, or settled after an end
+    std::optional<std::uint64_t> reset_code;
+    std::error_code sink_error;
+    std::uint64_t sink_stop_code = 0;
+    stream_sink* sink = nullptr;
+    credit window;                    ///< reserved of the connection's local windows
+    bool recv_handle = false;
+
+    [[nodiscard]] std::size_t queued() const noexcept { return queue.size() - head; }
+    [[nodiscard]] bool sends() const noexcept
+    {
+        return !send_reset && !send_stopped && !closed &&
+               (sent_end < queued_end || (fin_wanted && !fin_sent));
+    }
+};
+
+}  // namespace copse::quic::detail
+
+namespace copse::quic {
+
+struct listener::state {
+    explicit state(const executor& ex) : changed(ex) {}
+
+    std::string alpn;
+    event changed;
+    std::deque<std::shared_ptr<connection>> waiting;
+    bool closed = false;
+};
+
+}  // namespace copse::quic
+
+namespace copse::quic::detail {
+
+/// One connection: ngtcp2's state, its TLS session and the streams.
+class connection_state : public std::enable_shared_from_this<connection_state> {
+public:
+    connection_state(endpoint::state& owner, std::uint64_t serial, bool server);
+    connection_state(const connection_state&) = delete;
+    connection_state& operator=(const connection_state&) = delete;
+    ~connection_state();
+
+    result<void> start_client(const endpoint_id& peer, std::string_view alpn, std::size_t socket,
+                              const socket_address& remote);
+    result<void> start_server(const ngtcp2_pkt_hd& header, std::size_t socket,
+                              const socket_address& local, const socket_address& remote,
+                              std::span<const std::string> alpns);
+
+    // Driven by the endpoint.
+    void receive(byte_view datagram, const ngtcp2_path& path, std::uint8_t ecn, timestamp now);
+    void expire(timestamp now);
+    /// Writes what may be sent, at most `batches` batches. True when there may be more at once.
+    bool flush(unsigned batches);
+    [[nodiscard]] timestamp expiry() const;
+
+    // Streams and closing, called by handles.
+    std::shared_ptr<stream_state> open_stream(bool bidirectional, std::error_code& why);
+    void queue_data(stream_state& s, shared_bytes data);
+    void want_send(stream_state& s);
+    void reset_stream(stream_state& s, std::uint64_t code);
+    void stop_stream(stream_state& s, std::uint64_t code);
+    void return_credit(stream_state& s, std::size_t bytes);
+    std::size_t grow_window(stream_state& s, std::size_t bytes);
+    void feed_sink(stream_state& s);
+    void drop_handle(stream_state& s, bool sending);
+    void close(std::uint64_t code, std::string_view reason, bool application = true);
+
+    [[nodiscard]] bool established() const noexcept { return established_; }
+    [[nodiscard]] connection_statistics statistics() const;
+
+    // ngtcp2's callbacks.
+    int on_handshake_completed();
+    int on_stream_data(std::uint32_t flags, std::int64_t id, byte_view data, stream_state* s);
+    int on_stream_open(std::int64_t id);
+    int on_stream_close(std::uint32_t flags, std::int64_t id, std::uint64_t code, stream_state* s);
+    int on_stream_reset(std::uint64_t code, stream_state* s);
+    int on_acked(std::uint64_t offset, std::uint64_t length, stream_state* s);
+    int on_new_connection_id(ngtcp2_cid* cid, std::uint8_t* token, std::size_t length);
+    void on_retired_connection_id(const ngtcp2_cid& cid);
+    void on_peer_stream_limit() { open_changed_.notify_all(); }
+    void on_stream_window(stream_state* s);
+
+    endpoint::state* owner_;  ///< null once the connection has ended
+    const std::uint64_t serial_;
+    const bool server_;
+    const executor ex_;
+    event established_changed_;
+    event open_changed_;
+    event incoming_changed_;
+    event closed_changed_;
+    std::deque<std::shared_ptr<stream_state>> incoming_bi_;
+    std::deque<std::shared_ptr<stream_state>> incoming_uni_;
+    std::optional<close_reason> why_;
+    endpoint_id peer_id_;
+    std::string alpn_;
+    socket_address remote_;
+    bool dirty_ = false;         ///< in the endpoint's list of connections to flush
+    timestamp armed_ = never;    ///< its entry in the endpoint's deadlines
+
+private:
+    void start(ngtcp2_conn* conn);
+    void settle_receive(stream_state& s);
+    void after_read();
+    void fail(int library_error);
+    void end(close_reason why);
+    void credit_stream(stream_state& s, std::size_t bytes);
+    std::shared_ptr<stream_state> adopt(std::int64_t id);
+    struct batch;
+    bool write_packets(batch& out, batch& carry, timestamp now);
+    void send_batch(const batch& b, byte_view bytes);
+
+    tls_peer peer_;
+    ngtcp2_crypto_conn_ref ref_{};
+    ngtcp2_conn* conn_ = nullptr;
+    gnutls_session_t session_ = nullptr;
+    std::size_t socket_ = 0;
+    socket_address local_;
+    std::set<connection_id> ids_;
+    std::map<std::int64_t, std::shared_ptr<stream_state>> streams_;
+    std::deque<std::shared_ptr<stream_state>> ready_;
+    std::vector<std::shared_ptr<stream_state>> failed_sinks_;
+    budget windows_;             ///< what the streams we opened may hold together
+    credit reserved_;            ///< of the endpoint's budget: all credit ever given to the peer
+    std::size_t granted_ = 0;    ///< connection credit beyond the first window
+    std::size_t credit_since_flush_ = 0;
+    bool established_ = false;
+    bool completed_now_ = false;
+    bool reading_ = false;
+    std::optional<close_reason> close_wanted_;
+    std::uint64_t bytes_sent_ = 0;
+    std::uint64_t bytes_received_ = 0;
+    std::uint64_t packets_sent_ = 0;
+    std::uint64_t packets_received_ = 0;
+};
+
+}  // namespace copse::quic::detail
+
+namespace copse::quic {
+
+/// The endpoint's sockets, routing table, deadlines and loops.
+struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
+    state(executor e, endpoint_options o);
+
+    /// Connections closed by us: their close packet answers stragglers (RFC 9000 section 10.2.1).
+    struct closing_connection {
+        std::set<detail::connection_id> ids;
+        std::vector<std::byte> packet;
+        std::size_t socket = 0;
+        socket_address remote;
+        socket_address local;
+        std::uint64_t heard = 0;
+        detail::timestamp until = 0;
+    };
+
+    // Loops, owned by `work`.
+    awaitable<void> receive_loop(std::size_t socket);
+    awaitable<void> timer_loop();
+    awaitable<void> flush_loop();
+
+    void receive(std::size_t socket, const received_datagrams& in);
+    void accept(std::size_t socket, byte_view datagram, const ngtcp2_path& path,
+                const received_datagrams& in);
+    void mark_dirty(detail::connection_state& c);
+    void flush_dirty();
+    void arm(detail::connection_state& c);
+    /// Takes a connection out of the tables; a close packet is kept to answer stragglers.
+    void forget(detail::connection_state& c, closing_connection record);
+    void established(const std::shared_ptr<detail::connection_state>& c);
+    /// False when the socket is full: the datagrams are kept and nothing more may be sent now.
+    bool send(std::size_t socket, const outgoing_datagrams& out);
+    [[nodiscard]] std::vector<std::string> alpns() const;
+    [[nodiscard]] std::optional<std::size_t> socket_for(const socket_address& remote) const;
+
+    const executor ex;
+    const endpoint_options options;
+    std::unique_ptr<detail::tls_context> tls;
+    std::vector<std::unique_ptr<datagram_socket>> sockets;
+    std::array<std::byte, 32> reset_secret{};
+    budget receive_budget;
+    scope work;
+    event flush_wanted;
+    timer deadline_timer;
+    std::uint64_t next_serial = 1;
+    std::map<std::uint64_t, std::shared_ptr<detail::connection_state>> connections;
+    std::map<detail::connection_id, detail::connection_state*> routes;
+    std::set<std::pair<detail::timestamp, std::uint64_t>> deadlines;
+    std::deque<std::shared_ptr<detail::connection_state>> dirty;
+    std::vector<std::shared_ptr<listener::state>> listeners;
+    std::size_t handshakes = 0;
+
+    std::map<std::uint64_t, closing_connection> closing;
+    std::map<detail::connection_id, std::uint64_t> closing_routes;
+    static constexpr std::size_t max_closing = 256;
+    void expire_closing(detail::timestamp now);
+
+    /// Batch under construction or waiting for a writable socket.
+    std::vector<std::byte> slab = std::vector<std::byte>(65536);
+    struct blocked_send {
+        std::size_t socket = 0;
+        std::vector<std::byte> bytes;
+        outgoing_datagrams meta;
+    };
+    std::optional<blocked_send> blocked;
+    bool closing_down = false;
+    bool closed = false;
+};
+
+}  // namespace copse::quic

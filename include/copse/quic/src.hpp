@@ -1,0 +1,10 @@
+// Bodies of quic/: include in exactly one source file of a program (CMake's copse::quic does).
+// Needs ngtcp2, its GnuTLS helper, GnuTLS and libsodium.
+#pragma once
+
+#include <copse/quic/impl/connection.ipp>
+#include <copse/quic/impl/identity.ipp>
+#include <copse/quic/impl/stream.ipp>
+#include <copse/quic/impl/tls.ipp>
+// Last: it makes the handles that the others define.
+#include <copse/quic/impl/endpoint.ipp>
