@@ -59,12 +59,12 @@ private:
 
     std::array<std::uint32_t, 8> key_;
     std::uint32_t flags_;
-    std::array<std::uint32_t, 8> cv_;     // of the current chunk, up to its last complete block
-    std::array<std::byte, 64> block_{};   // the block that may still turn out to be the last one
+    std::array<std::uint32_t, 8> cv_;    // of the current chunk, up to its last complete block
+    std::array<std::byte, 64> block_{};  // the block that may still turn out to be the last one
     std::uint8_t block_fill_ = 0;
     std::uint8_t blocks_done_ = 0;
     std::uint8_t depth_ = 0;
-    std::uint64_t chunk_ = 0;             // number of the current chunk
+    std::uint64_t chunk_ = 0;  // number of the current chunk
     // One more than the depth: the last two subtrees stay apart until it is known that neither is the root.
     std::array<digest, max_depth + 1> stack_;
 };

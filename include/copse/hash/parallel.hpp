@@ -32,9 +32,9 @@ public:
     ///                       make the cost of merging invisible.
     segment_plan(std::uint64_t size, std::uint64_t segment_bytes) noexcept
         : size_(size),
-          segment_bytes_(std::bit_ceil(std::clamp<std::uint64_t>(segment_bytes, chunk_size, max_segment)))
-    {
-    }
+          segment_bytes_(
+              std::bit_ceil(std::clamp<std::uint64_t>(segment_bytes, chunk_size, max_segment)))
+    {}
 
     /// Number of segments, at least one: the empty input is one empty segment.
     [[nodiscard]] std::uint64_t count() const noexcept
@@ -153,7 +153,8 @@ template <class ReadAt>
         const auto piece = scratch.first(length);
         COPSE_TRYV(read_at(part.offset + done, piece));
         const bool whole = is_root && length == part.size;
-        merger.push(subtree_cv(piece, (part.offset + done) / chunk_size, whole), chunk_count(length));
+        merger.push(subtree_cv(piece, (part.offset + done) / chunk_size, whole),
+                    chunk_count(length));
         done += length;
     } while (done < part.size);
     return is_root ? merger.root() : merger.subtree();

@@ -99,8 +99,8 @@ std::size_t chunks_of(std::size_t size) noexcept
 }
 
 /// The value of one chunk of 0 to 1024 bytes. `extra` is `root` or 0.
-void chunk_cv(const mode& how, std::span<const std::byte> data,
-              std::uint64_t number, std::uint32_t extra, std::byte* out) noexcept
+void chunk_cv(const mode& how, std::span<const std::byte> data, std::uint64_t number,
+              std::uint32_t extra, std::byte* out) noexcept
 {
     std::uint32_t cv[8];
     std::memcpy(cv, how.key, sizeof cv);
@@ -121,8 +121,8 @@ void chunk_cv(const mode& how, std::span<const std::byte> data,
     for (std::size_t i = 0; i < 8; ++i) store32(out + 4 * i, cv[i]);
 }
 
-void parent_value(const mode& how, const std::byte* pair,
-                  std::uint32_t extra, std::byte* out) noexcept
+void parent_value(const mode& how, const std::byte* pair, std::uint32_t extra,
+                  std::byte* out) noexcept
 {
     std::uint32_t cv[8];
     std::memcpy(cv, how.key, sizeof cv);
@@ -139,22 +139,22 @@ batch chunk_batch(const mode& how, std::uint64_t first) noexcept
 }
 
 /// Values of `count` whole chunks that are adjacent.
-void chunk_values(many_function& code, const mode& how, const std::byte* data,
-                  std::size_t count, std::uint64_t first, std::byte* out) noexcept
+void chunk_values(many_function& code, const mode& how, const std::byte* data, std::size_t count,
+                  std::uint64_t first, std::byte* out) noexcept
 {
     const std::byte* inputs[batch_size];
     for (std::size_t done = 0; done < count;) {
         const std::size_t n = std::min(batch_size, count - done);
         for (std::size_t i = 0; i < n; ++i) inputs[i] = data + chunk_size * (done + i);
         code(inputs, n, chunk_size / block_size, chunk_batch(how, first + done),
-                  out + cv_size * done);
+             out + cv_size * done);
         done += n;
     }
 }
 
 /// Values of `count` parents; `out` may be `pairs`.
-void parent_values(many_function& code, const mode& how, const std::byte* pairs,
-                   std::size_t count, std::byte* out) noexcept
+void parent_values(many_function& code, const mode& how, const std::byte* pairs, std::size_t count,
+                   std::byte* out) noexcept
 {
     const batch what{how.key, 0, false, how.flags | parent, 0, 0};
     const std::byte* inputs[batch_size];
@@ -203,8 +203,7 @@ std::size_t wide(many_function& code, const mode& how, std::span<const std::byte
     const std::size_t full = data.size() / chunk_size;
     chunk_values(code, how, data.data(), full, first, values);
     if (full < chunks) {
-        chunk_cv(how, data.subspan(full * chunk_size), first + full, 0,
-                 values + full * cv_size);
+        chunk_cv(how, data.subspan(full * chunk_size), first + full, 0, values + full * cv_size);
     }
     std::size_t count = chunks;
     while (count > fan) count = reduce(code, how, values, count);
@@ -277,8 +276,7 @@ namespace kernel {
 constexpr std::size_t batch_groups = 16;
 
 /// Group values from the values of their chunks: four levels, each over all groups at once.
-void join_groups(many_function& code, std::byte* values, std::size_t groups,
-                 digest* out) noexcept
+void join_groups(many_function& code, std::byte* values, std::size_t groups, digest* out) noexcept
 {
     for (std::size_t pairs = groups * group_chunks / 2; pairs >= groups; pairs /= 2) {
         parent_values(code, {}, values, pairs, values);
@@ -330,8 +328,8 @@ void group_cvs(std::span<const std::span<const std::byte>> groups, std::uint64_t
                 inputs[i] = group.data() + chunk_size * (i % group_chunks);
             }
             code(inputs, together * group_chunks, chunk_size / kernel::block_size,
-                      kernel::chunk_batch({}, first_chunk + (done + g) * group_chunks),
-                      values + g * group_chunks * kernel::cv_size);
+                 kernel::chunk_batch({}, first_chunk + (done + g) * group_chunks),
+                 values + g * group_chunks * kernel::cv_size);
             g += together;
         }
         kernel::join_groups(code, values, n, out.data() + done);
@@ -361,8 +359,7 @@ struct blake3::node {
 
 blake3::blake3(const std::array<std::uint32_t, 8>& key, std::uint32_t flags) noexcept
     : key_(key), flags_(flags), cv_(key)
-{
-}
+{}
 
 blake3::blake3() noexcept : blake3(std::to_array(kernel::iv), 0) {}
 
@@ -393,7 +390,7 @@ void blake3::update_chunk(std::span<const std::byte> data) noexcept
 {
     const auto complete = [this](const std::byte* block) {
         kernel::compress(cv_.data(), block, kernel::block_size, chunk_,
-                      flags_ | (blocks_done_ == 0 ? kernel::chunk_start : 0));
+                         flags_ | (blocks_done_ == 0 ? kernel::chunk_start : 0));
         ++blocks_done_;
     };
     while (!data.empty()) {
@@ -518,7 +515,8 @@ void blake3::finalize(std::span<std::byte> out) const noexcept
     const node last = root_node();
     for (std::uint64_t i = 0; !out.empty(); ++i) {
         std::byte block[kernel::block_size];
-        kernel::compress_extended(last.cv.data(), last.block.data(), last.length, i, last.flags, block);
+        kernel::compress_extended(last.cv.data(), last.block.data(), last.length, i, last.flags,
+                                  block);
         const std::size_t take = std::min(out.size(), sizeof block);
         std::memcpy(out.data(), block, take);
         out = out.subspan(take);

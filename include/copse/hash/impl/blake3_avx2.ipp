@@ -7,9 +7,9 @@
 // where the time that it takes is hidden. The rounds are assembly, as no compiler would choose this.
 #pragma once
 
+#include "copse/hash/impl/blake3_portable.ipp"
 #include "copse/hash/impl/blake3_remainder.hpp"
 #include "copse/hash/impl/blake3_schedule.hpp"
-#include "copse/hash/impl/blake3_portable.ipp"
 
 #include <algorithm>
 
@@ -79,6 +79,7 @@ static_assert(offsetof(workspace, words) == 0 && offsetof(workspace, initial) ==
               offsetof(workspace, state) == 2048 && offsetof(workspace, rotate_16) == 3072 &&
               offsetof(workspace, rotate_8) == 3104);
 
+// clang-format off
 #define COPSE_LOAD(from, x) "vmovdqa " from "(%[space]), %%ymm" #x "\n\t"
 #define COPSE_STORE(x, to) "vmovdqa %%ymm" #x ", " to "(%[space])\n\t"
 #define COPSE_OP(op, x, y, to) op " %%ymm" #y ", %%ymm" #x ", %%ymm" #to "\n\t"
@@ -224,6 +225,8 @@ COPSE_AVX2 inline void rounds_16(workspace& space) noexcept
 #undef COPSE_LOAD_FIRST
 #undef COPSE_LOAD_SECOND
 #undef COPSE_JOIN
+
+// clang-format on
 
 COPSE_AVX2 inline void store(std::uint32_t* to, reg value) noexcept
 {

@@ -6,9 +6,9 @@
 // compiler keeps to such an allocation: the rounds are assembly.
 #pragma once
 
+#include "copse/hash/impl/blake3_portable.ipp"
 #include "copse/hash/impl/blake3_remainder.hpp"
 #include "copse/hash/impl/blake3_schedule.hpp"
-#include "copse/hash/impl/blake3_portable.ipp"
 
 #include <algorithm>
 
@@ -57,6 +57,7 @@ static_assert(offsetof(workspace, words) == 0 && offsetof(workspace, cv) == 2048
 #define COPSE_SECOND_14 30
 #define COPSE_SECOND_15 31
 
+// clang-format off
 #define COPSE_OP(op, x, y) op " %%zmm" #y ", %%zmm" #x ", %%zmm" #x "\n\t"
 #define COPSE_OP_(op, x, y) COPSE_OP(op, x, y)
 #define COPSE_ROR(n, x) "vprord $" #n ", %%zmm" #x ", %%zmm" #x "\n\t"
@@ -155,6 +156,8 @@ COPSE_AVX512 inline void rounds_32(workspace& space) noexcept
           "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30",
           "xmm31");
 }
+
+// clang-format on
 
 /// 4x4 words in each quarter of the registers.
 COPSE_AVX512 inline void transpose(__m512i (&row)[4]) noexcept

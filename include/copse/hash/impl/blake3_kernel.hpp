@@ -57,12 +57,12 @@ inline void store32(std::byte* to, std::uint32_t value) noexcept
 
 /// What stays the same over the inputs of one batch.
 struct batch {
-    const std::uint32_t* key;  ///< 8 words
-    std::uint64_t counter;     ///< of the first input
-    bool increment;            ///< whether each further input has the next counter, or the same
-    std::uint32_t flags;       ///< of every block
-    std::uint32_t first_flags; ///< added on the first block of an input
-    std::uint32_t last_flags;  ///< added on the last block of an input
+    const std::uint32_t* key;   ///< 8 words
+    std::uint64_t counter;      ///< of the first input
+    bool increment;             ///< whether each further input has the next counter, or the same
+    std::uint32_t flags;        ///< of every block
+    std::uint32_t first_flags;  ///< added on the first block of an input
+    std::uint32_t last_flags;   ///< added on the last block of an input
 };
 
 /// Hashes `count` inputs of `blocks` whole blocks each; writes `count` values of 32 bytes. `out` may be

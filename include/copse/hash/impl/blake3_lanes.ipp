@@ -71,8 +71,9 @@ COPSE_LANES_TARGET inline void run(const std::byte* const* inputs, std::size_t b
         load_quarter<1>(inputs, block_size * b, m);
         load_quarter<2>(inputs, block_size * b, m);
         load_quarter<3>(inputs, block_size * b, m);
-        reg v[16] = {h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], splat(iv[0]), splat(iv[1]),
-                     splat(iv[2]), splat(iv[3]), counter[0], counter[1], splat(block_size),
+        reg v[16] = {h[0],         h[1],         h[2],       h[3],         h[4],
+                     h[5],         h[6],         h[7],       splat(iv[0]), splat(iv[1]),
+                     splat(iv[2]), splat(iv[3]), counter[0], counter[1],   splat(block_size),
                      splat(flags)};
         round<0>(v, m);
         round<1>(v, m);

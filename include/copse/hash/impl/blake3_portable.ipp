@@ -64,8 +64,8 @@ inline void permute(std::uint32_t (&v)[16], const std::uint32_t* cv, const std::
 
 /// Compresses one block into the chaining value `cv` (8 words). Every implementation uses this one for
 /// single blocks: the chain of a block is as long in vector registers, and their latency is higher.
-void compress(std::uint32_t* cv, const std::byte* block, std::uint32_t length, std::uint64_t counter,
-              std::uint32_t flags)
+void compress(std::uint32_t* cv, const std::byte* block, std::uint32_t length,
+              std::uint64_t counter, std::uint32_t flags)
 {
     std::uint32_t v[16];
     portable::permute(v, cv, block, length, counter, flags);

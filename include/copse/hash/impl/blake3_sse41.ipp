@@ -34,11 +34,11 @@ template <int Bits>
 COPSE_LANES_TARGET inline reg rotate(reg a) noexcept
 {
     if constexpr (Bits == 16) {
-        return _mm_shuffle_epi8(
-            a, _mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2));
+        return _mm_shuffle_epi8(a,
+                                _mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2));
     } else if constexpr (Bits == 8) {
-        return _mm_shuffle_epi8(
-            a, _mm_set_epi8(12, 15, 14, 13, 8, 11, 10, 9, 4, 7, 6, 5, 0, 3, 2, 1));
+        return _mm_shuffle_epi8(a,
+                                _mm_set_epi8(12, 15, 14, 13, 8, 11, 10, 9, 4, 7, 6, 5, 0, 3, 2, 1));
     } else {
         return _mm_or_si128(_mm_srli_epi32(a, Bits), _mm_slli_epi32(a, 32 - Bits));
     }
