@@ -56,7 +56,8 @@ public:
     /// \par Errors `bao_errc::invalid_ranges` unless strictly increasing.
     [[nodiscard]] static result<chunk_ranges> from_boundaries(std::vector<std::uint64_t> boundaries)
     {
-        const auto bad = std::adjacent_find(boundaries.begin(), boundaries.end(), std::greater_equal<>{});
+        const auto bad =
+            std::adjacent_find(boundaries.begin(), boundaries.end(), std::greater_equal<>{});
         if (bad != boundaries.end()) return bao_errc::invalid_ranges;
         return chunk_ranges{std::move(boundaries)};
     }
@@ -66,7 +67,10 @@ public:
     [[nodiscard]] bool empty() const noexcept { return boundaries_.empty(); }
     [[nodiscard]] bool open_ended() const noexcept { return boundaries_.size() % 2 != 0; }
 
-    [[nodiscard]] std::size_t interval_count() const noexcept { return (boundaries_.size() + 1) / 2; }
+    [[nodiscard]] std::size_t interval_count() const noexcept
+    {
+        return (boundaries_.size() + 1) / 2;
+    }
     /// The `i`-th maximal interval, ascending; the end of an open one reads as `max_chunk`.
     [[nodiscard]] chunk_interval interval(std::size_t i) const noexcept
     {
@@ -208,9 +212,9 @@ public:
     bool operator==(const chunk_ranges&) const = default;
 
 private:
-    explicit chunk_ranges(std::vector<std::uint64_t> boundaries) : boundaries_(std::move(boundaries))
-    {
-    }
+    explicit chunk_ranges(std::vector<std::uint64_t> boundaries)
+        : boundaries_(std::move(boundaries))
+    {}
 
     // Number of boundaries at or below `chunk`; odd means selected.
     [[nodiscard]] std::size_t not_after(std::uint64_t chunk) const noexcept
@@ -228,15 +232,15 @@ private:
         const auto to_it = std::upper_bound(from_it, boundaries_.end(), end);
         std::uint64_t put[2];
         std::size_t count = 0;
-        if (static_cast<std::size_t>(from_it - boundaries_.begin()) % 2 == outside) put[count++] = first;
-        if (static_cast<std::size_t>(to_it - boundaries_.begin()) % 2 == outside) put[count++] = end;
+        if (static_cast<std::size_t>(from_it - boundaries_.begin()) % 2 == outside)
+            put[count++] = first;
+        if (static_cast<std::size_t>(to_it - boundaries_.begin()) % 2 == outside)
+            put[count++] = end;
         const auto room = static_cast<std::size_t>(to_it - from_it);
         const std::size_t overwrite = std::min(room, count);
         const auto at = std::copy_n(put, overwrite, from_it);
-        if (count > overwrite)
-            boundaries_.insert(at, put + overwrite, put + count);
-        else
-            boundaries_.erase(at, to_it);
+        if (count > overwrite) boundaries_.insert(at, put + overwrite, put + count);
+        else boundaries_.erase(at, to_it);
     }
 
     template <class Keep>
@@ -250,10 +254,8 @@ private:
         bool on = false;
         while (i != a.boundaries_.end() || j != b.boundaries_.end()) {
             std::uint64_t at = 0;
-            if (j == b.boundaries_.end() || (i != a.boundaries_.end() && *i <= *j))
-                at = *i;
-            else
-                at = *j;
+            if (j == b.boundaries_.end() || (i != a.boundaries_.end() && *i <= *j)) at = *i;
+            else at = *j;
             if (i != a.boundaries_.end() && *i == at) {
                 in_a = !in_a;
                 ++i;

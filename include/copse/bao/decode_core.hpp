@@ -47,8 +47,8 @@ struct decode_options {
 ///
 /// For an encoding that selects nothing `finished()` holds after the header. The empty blob is an
 /// extent of no bytes: it needs a buffer (of no bytes) and verification as any other. After the last
-/// byte of a stream, `end_of_input()`.
-/// \par Limits  memory by this object: itself (about 5 KiB), the effective set (as many boundaries as
+/// byte of a stream, `end_of_input()`; when bytes were missing, `take_interrupted()` saves what came.
+/// \par Limits  memory by this object: itself (4 KiB), the effective set (as many boundaries as
 ///              the request, plus one) and at most `max_extent_pairs` pairs of 64 bytes; then one
 ///              buffer lent by the caller. None of it depends on the claimed size.
 /// \par Cost    one copy of each byte; no allocation per push, three to four an extent.
@@ -57,7 +57,8 @@ struct decode_options {
 class decode_core {
 public:
     /// Pairs held at most: the path to an extent, and all inside one of single, alternating chunks.
-    static constexpr std::size_t max_extent_pairs = max_depth + max_extent_groups * group_chunks - 1;
+    static constexpr std::size_t max_extent_pairs =
+        max_depth + max_extent_groups * group_chunks - 1;
 
     /// \param root     The blob's hash.
     /// \param request  What was asked for, as sent.
@@ -80,7 +81,8 @@ public:
     /// \par Errors  `bao_errc::size_limit`, `bao_errc::parent_mismatch` (see where()); they repeat.
     [[nodiscard]] result<std::size_t> push(byte_view in)
     {
-        if (failed_) [[unlikely]] return *failed_;
+        if (failed_) [[unlikely]]
+            return *failed_;
         std::size_t used = 0;
         while (wants_bytes()) {
             const std::size_t n = std::min(remaining_, in.size() - used);
@@ -136,18 +138,22 @@ public:
     }
     [[nodiscard]] bool extent_ready() const noexcept { return ready_.has_value(); }
 
-    /// The extent in progress, when the stream has ended or is given up: what of it has arrived can be
-    /// verified and kept. nullopt unless it holds a complete leaf. push() fails with
-    /// `bao_errc::truncated` afterwards.
+    /// Ends the decoding where the stream has ended or is given up, and gives the buffer back: with the
+    /// extent in progress, of which verify() keeps what has arrived whole (maybe nothing), or finds
+    /// out that the peer was wrong already (a wrong size header often shows as a stream that seems too
+    /// short). nullopt when no item of an extent is complete, or nothing was missing. push() repeats
+    /// the error of end_of_input() afterwards. \pre !extent_ready().
     [[nodiscard]] std::optional<filled_extent> take_interrupted() noexcept
     {
+        assert(!ready_);
         std::optional<filled_extent> out;
         const bool filling = state_ == state::leaf || state_ == state::inner_pair;
-        if (!filling || current_.arrived_end_ == 0) return out;
+        if (failed_ || state_ == state::done) return out;
+        fail(consumed_ == 0 ? bao_errc::absent : bao_errc::truncated);
+        if (!filling || (current_.arrived_end_ == 0 && current_.arrived_pairs_ == 0)) return out;
         current_.interrupted_ = true;
         out.emplace(std::move(current_));
         current_ = filled_extent{};
-        fail(bao_errc::truncated);
         return out;
     }
 
@@ -252,7 +258,8 @@ private:
         const subtree left = left_child(at.node);
         const subtree right = right_child(at.node);
         if (selected_.meets(right.first, right.end()))
-            stack_[depth_++] = {right, right_cv, at.pair_index + unit_count(left.count, group_chunks)};
+            stack_[depth_++] = {right, right_cv,
+                                at.pair_index + unit_count(left.count, group_chunks)};
         if (selected_.meets(left.first, left.end()))
             stack_[depth_++] = {left, left_cv, at.pair_index + 1};
         next_node();
@@ -299,7 +306,10 @@ private:
         return before;
     }
 
-    void add_run(std::uint64_t index, std::size_t count) { add_run(index, count, current_.upper_pairs_); }
+    void add_run(std::uint64_t index, std::size_t count)
+    {
+        add_run(index, count, current_.upper_pairs_);
+    }
     void add_run(std::uint64_t index, std::size_t count, std::size_t first)
     {
         if (!current_.runs_.empty()) {
@@ -365,7 +375,8 @@ private:
     filled_extent current_;
     std::optional<filled_extent> ready_;
     std::array<std::byte, pair_size> scratch_;
-    std::array<item, max_depth + 1> stack_;  // what is left of the tree; only nodes that are selected in part
+    std::array<item, max_depth + 1>
+        stack_;  // what is left of the tree; only nodes that are selected in part
     std::size_t depth_ = 0;
     mismatch where_;
 };
@@ -381,9 +392,9 @@ struct decoded_piece {
 /// \return      The pieces, ascending, adjacent ones joined only within an extent.
 /// \par Errors  as decode_core and verify(); `bao_errc::truncated` when bytes are missing. Bytes that
 ///              follow the encoding are not looked at.
-[[nodiscard]] inline result<std::vector<decoded_piece>> decode_all(byte_view encoding, const digest& root,
-                                                                   const chunk_ranges& request,
-                                                                   const decode_options& options = {})
+[[nodiscard]] inline result<std::vector<decoded_piece>> decode_all(
+    byte_view encoding, const digest& root, const chunk_ranges& request,
+    const decode_options& options = {})
 {
     decode_core core{root, request, options};
     std::vector<decoded_piece> out;

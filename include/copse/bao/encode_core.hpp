@@ -24,12 +24,12 @@ namespace copse::bao {
 
 /// One extent to be sent: a self-contained order that may be carried out on any thread.
 struct extent_job {
-    subtree node;               ///< chunks of the extent; at most the extent size of the encoder
-    std::uint64_t size = 0;     ///< bytes of the blob
-    digest expected;            ///< chaining value that the data must have
-    bool is_root = false;       ///< the extent is the whole blob
-    bool whole = false;         ///< every chunk of it is selected
-    chunk_ranges selected;      ///< the chunks to send, absolute, within `node`; never empty
+    subtree node;                  ///< chunks of the extent; at most the extent size of the encoder
+    std::uint64_t size = 0;        ///< bytes of the blob
+    digest expected;               ///< chaining value that the data must have
+    bool is_root = false;          ///< the extent is the whole blob
+    bool whole = false;            ///< every chunk of it is selected
+    chunk_ranges selected;         ///< the chunks to send, absolute, within `node`; never empty
     std::uint64_t pair_index = 0;  ///< where its pairs start in the outboard over groups
     std::size_t wire_bytes = 0;    ///< exact length of what is sent for it
 
@@ -62,10 +62,11 @@ struct leaf_placement {
 /// The groups of an extent in order. Between them are the gaps for the pairs.
 class extent_layout {
 public:
-    [[nodiscard]] std::span<const leaf_placement> leaves() const noexcept
+    [[nodiscard]] std::span<const leaf_placement> leaves() const& noexcept
     {
         return std::span(leaves_).first(count_);
     }
+    void leaves() && = delete;  // would dangle in `for (... : layout(job).leaves())`
     /// Bytes that the extent takes on the wire.
     [[nodiscard]] std::size_t wire_bytes() const noexcept { return wire_bytes_; }
 
@@ -101,7 +102,8 @@ private:
 /// \param out   `job.wire_bytes` bytes. Not to be sent unless this succeeds.
 /// \par Errors  `bao_errc::leaf_mismatch`: the data has changed or rotted; `where` is the extent.
 /// \par Cost    one batched hash of the data; no copy.
-[[nodiscard]] inline result<void> finish_extent(const extent_job& job, byte_span out, mismatch& where)
+[[nodiscard]] inline result<void> finish_extent(const extent_job& job, byte_span out,
+                                                mismatch& where)
 {
     assert(job.whole && out.size() == job.wire_bytes);
     const extent_layout plan = layout(job);
@@ -112,10 +114,8 @@ private:
 
     detail::group_tree tree;
     const auto cvs = tree.leaves(count);
-    if (count == 1)
-        cvs[0] = hash::subtree_cv(groups[0], job.node.first, job.is_root);
-    else
-        hash::group_cvs(std::span<const byte_view>(groups).first(count), job.node.first, cvs);
+    if (count == 1) cvs[0] = hash::subtree_cv(groups[0], job.node.first, job.is_root);
+    else hash::group_cvs(std::span<const byte_view>(groups).first(count), job.node.first, cvs);
     tree.fold(job.is_root);
     if (tree.top() != job.expected) {
         where = {job.node.first, job.node.count};
@@ -136,10 +136,10 @@ namespace detail {
 // Writes the nodes of one extent, checking on the way down what is not yet known to be good.
 class extent_writer {
 public:
-    extent_writer(const extent_job& job, byte_view data, byte_view pairs, byte_span out, mismatch& where)
+    extent_writer(const extent_job& job, byte_view data, byte_view pairs, byte_span out,
+                  mismatch& where)
         : job_(job), data_(data), pairs_(pairs), out_(out), where_(where)
-    {
-    }
+    {}
 
     [[nodiscard]] result<void> write()
     {
@@ -238,8 +238,8 @@ private:
 ///               `job.needed_groups()` of `data` are read, which serves stores that hold a part.
 /// \param out    `job.wire_bytes` bytes. Not to be sent unless this succeeds.
 /// \par Errors   `bao_errc::leaf_mismatch` or `parent_mismatch` (stored pair), `where` says where.
-[[nodiscard]] inline result<void> encode_extent(const extent_job& job, byte_view data, byte_view pairs,
-                                                byte_span out, mismatch& where)
+[[nodiscard]] inline result<void> encode_extent(const extent_job& job, byte_view data,
+                                                byte_view pairs, byte_span out, mismatch& where)
 {
     assert(data.size() == job.length() && out.size() == job.wire_bytes);
     assert(pairs.empty() || pairs.size() == (job.groups() - 1) * pair_size);
@@ -321,7 +321,8 @@ public:
         const subtree left = left_child(at.node);
         const subtree right = right_child(at.node);
         if (selected_.meets(right.first, right.end()))
-            stack_[depth_++] = {right, right_cv, at.group_index + unit_count(left.count, group_chunks),
+            stack_[depth_++] = {right, right_cv,
+                                at.group_index + unit_count(left.count, group_chunks),
                                 at.extent_index + unit_count(left.count, unit_)};
         if (selected_.meets(left.first, left.end()))
             stack_[depth_++] = {left, left_cv, at.group_index + 1, at.extent_index + 1};
@@ -352,7 +353,8 @@ public:
     /// \return       The extent, or nullopt at the end.
     /// \par Errors   as supply(); what was appended before stays valid.
     template <class Lookup>
-    [[nodiscard]] result<std::optional<extent_job>> next(Lookup&& lookup, std::vector<std::byte>& out,
+    [[nodiscard]] result<std::optional<extent_job>> next(Lookup&& lookup,
+                                                         std::vector<std::byte>& out,
                                                          mismatch& where)
     {
         if (!std::exchange(header_sent_, true)) {
@@ -381,7 +383,8 @@ private:
     std::uint64_t chunks_;
     std::uint64_t unit_;  // chunks of an extent
     chunk_ranges selected_;
-    std::array<item, max_depth + 1> stack_;  // subtrees still to be sent, all of which are selected in part
+    std::array<item, max_depth + 1>
+        stack_;  // subtrees still to be sent, all of which are selected in part
     std::size_t depth_ = 0;
     bool header_sent_ = false;
 };
@@ -389,7 +392,8 @@ private:
 /// The encoding of a request on data in memory, for small blobs and tests.
 /// \param index An outboard of `data` with any unit.
 /// \par Errors  as encode_extent().
-[[nodiscard]] inline result<std::vector<std::byte>> encode_all(byte_view data, const outboard& index,
+[[nodiscard]] inline result<std::vector<std::byte>> encode_all(byte_view data,
+                                                               const outboard& index,
                                                                const chunk_ranges& request)
 {
     assert(data.size() == index.size());
@@ -397,12 +401,14 @@ private:
     std::vector<std::byte> out;
     mismatch where;
     for (;;) {
-        COPSE_TRY(const auto job, core.next([&](const upper_pair& at) { return index.pair(at.extent_index); },
-                                            out, where));
+        COPSE_TRY(const auto job,
+                  core.next([&](const upper_pair& at) { return index.pair(at.extent_index); }, out,
+                            where));
         if (!job) return out;
         const std::size_t at = out.size();
         out.resize(at + job->wire_bytes);
-        const byte_view extent = data.subspan(static_cast<std::size_t>(job->offset()), job->length());
+        const byte_view extent =
+            data.subspan(static_cast<std::size_t>(job->offset()), job->length());
         COPSE_TRYV(encode_extent(*job, extent, {}, byte_span(out).subspan(at), where));
     }
 }

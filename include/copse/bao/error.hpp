@@ -9,13 +9,14 @@ namespace copse::bao {
 
 /// What can be wrong with range sets, encodings and the data behind them.
 enum class bao_errc {
-    parent_mismatch = 1,  ///< A hash pair is not what was promised above it; drop the peer, or the outboard.
-    leaf_mismatch,        ///< Data bytes do not have the promised hash; drop the peer, or rehash the file.
-    truncated,            ///< The stream ended inside an encoding; what was verified stays good.
-    absent,               ///< The stream ended before the size header: the peer does not have the blob.
-    size_limit,           ///< The claimed size exceeds the configured limit; refuse the blob.
-    invalid_ranges,       ///< Boundaries that are not strictly increasing; refuse the request.
-    invalid_outboard,     ///< An outboard whose length does not fit its size; rebuild it.
+    parent_mismatch =
+        1,  ///< A hash pair is not what was promised above it; drop the peer, or the outboard.
+    leaf_mismatch,  ///< Data bytes do not have the promised hash; drop the peer, or rehash the file.
+    truncated,      ///< The stream ended inside an encoding; what was verified stays good.
+    absent,         ///< The stream ended before the size header: the peer does not have the blob.
+    size_limit,     ///< The claimed size exceeds the configured limit; refuse the blob.
+    invalid_ranges,    ///< Boundaries that are not strictly increasing; refuse the request.
+    invalid_outboard,  ///< An outboard whose length does not fit its size; rebuild it.
 };
 
 inline const std::error_category& bao_category() noexcept

@@ -79,12 +79,13 @@ private:
     bool is_root_ = false;
     bool whole_ = false;
     bool interrupted_ = false;
-    chunk_ranges selected_;           // within node_
-    byte_span buffer_;                // node_'s bytes in file order, with holes where nothing is selected
-    std::vector<std::byte> pairs_;    // the pairs on the path to the extent, then those within, as they came
-    std::size_t upper_pairs_ = 0;     // how many of them are verified already
-    std::size_t arrived_pairs_ = 0;   // how many of those within are there
-    std::uint64_t arrived_end_ = 0;   // leaves below this chunk are there
+    chunk_ranges selected_;  // within node_
+    byte_span buffer_;       // node_'s bytes in file order, with holes where nothing is selected
+    std::vector<std::byte>
+        pairs_;  // the pairs on the path to the extent, then those within, as they came
+    std::size_t upper_pairs_ = 0;    // how many of them are verified already
+    std::size_t arrived_pairs_ = 0;  // how many of those within are there
+    std::uint64_t arrived_end_ = 0;  // leaves below this chunk are there
     std::vector<detail::pair_run> runs_;
 };
 
@@ -117,7 +118,10 @@ public:
     /// The verified chunks, absolute.
     [[nodiscard]] const chunk_ranges& chunks() const noexcept { return inner_.selected_; }
 
-    [[nodiscard]] std::size_t piece_count() const noexcept { return inner_.selected_.interval_count(); }
+    [[nodiscard]] std::size_t piece_count() const noexcept
+    {
+        return inner_.selected_.interval_count();
+    }
     /// The `i`-th maximal run of verified bytes, ascending.
     [[nodiscard]] piece operator[](std::size_t i) const noexcept
     {

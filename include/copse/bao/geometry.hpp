@@ -191,14 +191,17 @@ struct subtree {
 {
     const std::uint64_t chunks = chunk_count(size);
     const std::uint64_t nodes = encoded_nodes_size({0, chunks}, size, request.effective(chunks));
-    return nodes > std::numeric_limits<std::uint64_t>::max() - header_size ? nodes : nodes + header_size;
+    return nodes > std::numeric_limits<std::uint64_t>::max() - header_size ? nodes
+                                                                           : nodes + header_size;
 }
 
 /// The size header of an encoding.
-[[nodiscard]] constexpr std::array<std::byte, header_size> encode_header(std::uint64_t size) noexcept
+[[nodiscard]] constexpr std::array<std::byte, header_size> encode_header(
+    std::uint64_t size) noexcept
 {
     std::array<std::byte, header_size> out{};
-    for (std::size_t i = 0; i < header_size; ++i) out[i] = static_cast<std::byte>(size >> 8 * i & 0xff);
+    for (std::size_t i = 0; i < header_size; ++i)
+        out[i] = static_cast<std::byte>(size >> 8 * i & 0xff);
     return out;
 }
 

@@ -74,7 +74,10 @@ public:
     [[nodiscard]] std::size_t unit_groups() const noexcept { return unit_groups_; }
     /// Chunks of a whole unit.
     [[nodiscard]] std::uint64_t unit() const noexcept { return unit_groups_ * group_chunks; }
-    [[nodiscard]] std::uint64_t units() const noexcept { return unit_count(chunk_count(size_), unit()); }
+    [[nodiscard]] std::uint64_t units() const noexcept
+    {
+        return unit_count(chunk_count(size_), unit());
+    }
     /// All pairs in pre-order, without size header.
     [[nodiscard]] byte_view pairs() const noexcept { return pairs_; }
 
@@ -82,7 +85,9 @@ public:
     [[nodiscard]] pair_view pair(std::uint64_t index) const noexcept
     {
         assert(index + 1 < units());
-        return byte_view(pairs_).subspan(static_cast<std::size_t>(index) * pair_size).first<pair_size>();
+        return byte_view(pairs_)
+            .subspan(static_cast<std::size_t>(index) * pair_size)
+            .first<pair_size>();
     }
     /// The pair of a node. \pre `node` is in the tree and covers more than one unit.
     [[nodiscard]] pair_view pair(subtree node) const noexcept
@@ -132,8 +137,7 @@ private:
 
     outboard(std::uint64_t size, const digest& root, std::size_t unit_groups) noexcept
         : size_(size), unit_groups_(unit_groups), root_(root)
-    {
-    }
+    {}
     static constexpr bool valid_unit(std::size_t groups) noexcept
     {
         return std::has_single_bit(groups) && groups <= max_extent_groups;

@@ -63,7 +63,8 @@ public:
     template <class OnPair, class OnLeaf>
     void pre_order(OnPair&& on_pair, OnLeaf&& on_leaf) const
     {
-        for_each(count_, [&](std::size_t level, std::size_t at) { on_pair(pair(level, at)); }, on_leaf);
+        for_each(
+            count_, [&](std::size_t level, std::size_t at) { on_pair(pair(level, at)); }, on_leaf);
     }
 
     /// The same walk without values: `on_pair(level, index)` names a parent by its left child.
@@ -98,10 +99,8 @@ inline void hash_extent(std::span<const std::byte> data, std::uint64_t first_chu
 {
     const std::size_t groups = data.empty() ? 1 : (data.size() - 1) / group_size + 1;
     const auto leaves = tree.leaves(groups);
-    if (groups == 1)
-        leaves[0] = hash::subtree_cv(data, first_chunk, is_root);
-    else
-        hash::group_cvs(data, first_chunk, leaves);
+    if (groups == 1) leaves[0] = hash::subtree_cv(data, first_chunk, is_root);
+    else hash::group_cvs(data, first_chunk, leaves);
     tree.fold(is_root);
 }
 
