@@ -36,7 +36,7 @@ if(COPSE_CONFIG_ASIO_HEADER_ONLY)
     add_library(copse_asio INTERFACE)
     set(copse_asio_scope INTERFACE)
 else()
-    file(CONFIGURE OUTPUT ${copse_generated_dir}/asio.cpp CONTENT "#include <copse/core/asio.hpp>\n#include <asio/impl/src.hpp>\n")
+    file(CONFIGURE OUTPUT ${copse_generated_dir}/asio.cpp CONTENT "#include <cstddef>\n#include <asio/impl/src.hpp>\n")
     add_library(copse_asio STATIC ${copse_generated_dir}/asio.cpp)
     set(copse_asio_scope PUBLIC)
     target_compile_definitions(copse_asio PUBLIC ASIO_SEPARATE_COMPILATION)
@@ -45,6 +45,9 @@ add_library(copse::asio ALIAS copse_asio)
 set_target_properties(copse_asio PROPERTIES EXPORT_NAME asio)
 target_compile_features(copse_asio ${copse_asio_scope} cxx_std_20)
 target_compile_definitions(copse_asio ${copse_asio_scope} ASIO_STANDALONE)
+# Asio looks for this before it has included any standard header, so that the first include row of a file
+# would decide; two files of one program that decide differently corrupt the heap.
+target_compile_definitions(copse_asio ${copse_asio_scope} ASIO_HAS_STD_ALIGNED_ALLOC=1)
 if(copse_asio_version LESS 102400)
     # Asio before 1.24 looks for the coroutines TS when the compiler is clang.
     target_compile_definitions(copse_asio ${copse_asio_scope}
