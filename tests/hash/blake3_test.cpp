@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <vector>
@@ -72,7 +73,8 @@ TEST_CASE("blake3: extended output is a prefix of any longer one", "[hash]")
     blake3 hasher;
     hasher.update(pattern(5000));
     const auto longest = extended(hasher, 300);
-    for (const std::size_t size : {0, 1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 299}) {
+    for (const auto size :
+         std::initializer_list<std::size_t>{0, 1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 299}) {
         INFO(size);
         const auto output = extended(hasher, size);
         CHECK(std::equal(output.begin(), output.end(), longest.begin()));
@@ -83,7 +85,8 @@ TEST_CASE("blake3: extended output is a prefix of any longer one", "[hash]")
 TEST_CASE("blake3: every split of the input in two gives the same hash", "[hash]")
 {
     with_every_instruction_set([](std::string_view set) {
-        for (const std::size_t size : {1, 63, 64, 65, 1024, 1025, 2048, 2049, 3073, 5120}) {
+        for (const auto size : std::initializer_list<std::size_t>{1, 63, 64, 65, 1024, 1025, 2048,
+                                                                  2049, 3073, 5120}) {
             const auto input = pattern(size);
             const auto expected = reference::subtree_of(input, 0, true);
             for (std::size_t cut = 0; cut <= size; ++cut) {
@@ -103,9 +106,9 @@ TEST_CASE("blake3: pieces of any one size give the same hash", "[hash]")
     const auto input = pattern(size);
     const auto expected = reference::subtree_of(input, 0, true);
     with_every_instruction_set([&](std::string_view set) {
-        for (const std::size_t piece :
-             {1, 63, 64, 65, 1000, 1023, 1024, 1025, 2048, 3000, 4096, 10'000, 16'384, 16'385,
-              65'536, 70'000, 131'072, 199'999, 200'000}) {
+        for (const auto piece : std::initializer_list<std::size_t>{
+                 1, 63, 64, 65, 1000, 1023, 1024, 1025, 2048, 3000, 4096, 10'000, 16'384, 16'385,
+                 65'536, 70'000, 131'072, 199'999, 200'000}) {
             INFO(set << ", pieces of " << piece);
             blake3 hasher;
             for (std::size_t at = 0; at < size; at += piece) {

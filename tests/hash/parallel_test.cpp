@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <system_error>
 #include <vector>
@@ -30,8 +31,10 @@ auto reader(std::span<const std::byte> data)
 
 TEST_CASE("segment_plan: segments cover the input once, aligned to their size", "[hash]")
 {
-    for (const std::uint64_t size : {0, 1, 1023, 1024, 1025, 4096, 4097, 100'000, 1 << 20}) {
-        for (const std::uint64_t wish : {0, 1, 1024, 1025, 3000, 4096, 65'536, 1 << 21}) {
+    for (const auto size : std::initializer_list<std::uint64_t>{0, 1, 1023, 1024, 1025, 4096, 4097,
+                                                                100'000, 1 << 20}) {
+        for (const auto wish :
+             std::initializer_list<std::uint64_t>{0, 1, 1024, 1025, 3000, 4096, 65'536, 1 << 21}) {
             INFO(size << " bytes by " << wish);
             const hash::segment_plan plan(size, wish);
             CHECK(std::has_single_bit(plan.segment_bytes()));
@@ -63,12 +66,14 @@ TEST_CASE("segment_cv: segments in any order join to the hash of the whole", "[h
     const auto seed = seed_or(5);
     INFO("seed " << seed);
     const auto data = seeded_rng(seed).bytes(300'000);
-    for (const std::size_t size :
-         {0, 1, 1024, 1025, 4096, 4097, 65'536, 65'537, 131'072, 300'000}) {
+    for (const auto size : std::initializer_list<std::size_t>{0, 1, 1024, 1025, 4096, 4097, 65'536,
+                                                              65'537, 131'072, 300'000}) {
         const auto input = std::span(data).first(size);
         const auto expected = hash::blake3_hash(input);
-        for (const std::uint64_t segment_bytes : {1024, 2048, 4096, 32'768, 65'536, 1 << 20}) {
-            for (const std::size_t scratch_bytes : {1024, 4096, 16'384, 1 << 20}) {
+        for (const auto segment_bytes :
+             std::initializer_list<std::uint64_t>{1024, 2048, 4096, 32'768, 65'536, 1 << 20}) {
+            for (const auto scratch_bytes :
+                 std::initializer_list<std::size_t>{1024, 4096, 16'384, 1 << 20}) {
                 INFO(size << " bytes by " << segment_bytes << ", scratch " << scratch_bytes);
                 const hash::segment_plan plan(size, segment_bytes);
                 std::vector<std::byte> scratch(scratch_bytes);

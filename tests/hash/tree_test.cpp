@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -35,7 +36,7 @@ TEST_CASE("subtree_cv: equals the naive recursion, as root and as a part", "[has
     INFO("seed " << seed);
     const auto data = seeded_rng(seed).bytes(1001 * 1024);
     for (const std::size_t chunks : counts) {
-        for (const std::size_t last : {1, 64, 65, 1023, 1024}) {
+        for (const auto last : std::initializer_list<std::size_t>{1, 64, 65, 1023, 1024}) {
             const auto part = std::span(data).first((chunks - 1) * 1024 + last);
             // The last position straddles 2^32, where the counter's high word begins.
             const auto second = span_of(chunks);
@@ -97,8 +98,9 @@ TEST_CASE("group_cvs: equal to one subtree a group, adjacent or not", "[hash]")
     const auto seed = seed_or(3);
     INFO("seed " << seed);
     const auto data = seeded_rng(seed).bytes(40 * hash::group_size);
-    for (const std::size_t groups : {1, 2, 3, 4, 15, 16, 17, 18, 31, 33, 40}) {
-        for (const std::size_t last : {1, 1024, 1025, 16'383, 16'384}) {
+    for (const auto groups :
+         std::initializer_list<std::size_t>{1, 2, 3, 4, 15, 16, 17, 18, 31, 33, 40}) {
+        for (const auto last : std::initializer_list<std::size_t>{1, 1024, 1025, 16'383, 16'384}) {
             const auto part = std::span(data).first((groups - 1) * hash::group_size + last);
             // In the second position some of the counters of one batch are beyond 2^32, others not.
             for (const std::uint64_t first : {std::uint64_t{0}, (std::uint64_t{1} << 32) - 16}) {

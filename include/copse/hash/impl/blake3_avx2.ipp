@@ -309,11 +309,12 @@ void many_avx2(const std::byte* const* inputs, std::size_t count, std::size_t bl
         run_padded<16>(avx2::run<2>, inputs + done, std::min<std::size_t>(16, count - done), blocks,
                        advanced(what, done), out + cv_size * done);
     }
-    if (count - done > 1) {
+    if (count - done > 2) {
         run_padded<8>(avx2::run<1>, inputs + done, count - done, blocks, advanced(what, done),
                       out + cv_size * done);
     } else if (done < count) {
-        many_portable(inputs + done, 1, blocks, advanced(what, done), out + cv_size * done);
+        many_portable(inputs + done, count - done, blocks, advanced(what, done),
+                      out + cv_size * done);
     }
 }
 

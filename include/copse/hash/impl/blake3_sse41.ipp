@@ -116,12 +116,13 @@ void many_sse41(const std::byte* const* inputs, std::size_t count, std::size_t b
                 const batch& what, std::byte* out)
 {
     std::size_t done = 0;
-    for (; count - done > 1; done += std::min<std::size_t>(4, count - done)) {
+    for (; count - done > 2; done += std::min<std::size_t>(4, count - done)) {
         run_padded<4>(sse41::run_4, inputs + done, std::min<std::size_t>(4, count - done), blocks,
                       advanced(what, done), out + cv_size * done);
     }
     if (done < count) {
-        many_portable(inputs + done, 1, blocks, advanced(what, done), out + cv_size * done);
+        many_portable(inputs + done, count - done, blocks, advanced(what, done),
+                      out + cv_size * done);
     }
 }
 
