@@ -30,8 +30,9 @@ TEST_CASE("geometry: sizes at the end of the number range", "[bao]")
 
 TEST_CASE("outboard: a node's position is its turn in the walk, for every unit", "[bao]")
 {
-    for (const std::uint64_t chunks : {1, 2, 15, 16, 17, 33, 47, 64, 65, 129, 1000, 1025}) {
-        for (const std::size_t unit : {1, 2, 16, 64}) {
+    for (const std::uint64_t chunks :
+         {1u, 2u, 15u, 16u, 17u, 33u, 47u, 64u, 65u, 129u, 1000u, 1025u}) {
+        for (const std::size_t unit : {1u, 2u, 16u, 64u}) {
             INFO(chunks << " chunks, units of " << unit << " groups");
             const std::uint64_t size = byte_offset(chunks);
             std::uint64_t turn = 0;
@@ -63,7 +64,7 @@ TEST_CASE("outboard: the coarse index holds the upper pairs and the value of eac
         CHECK(full.root() == hash::blake3_hash(data));
         mismatch where;
         CHECK(full.check(where));
-        for (const std::size_t unit : {1, 2, 16, 64}) {
+        for (const std::size_t unit : {1u, 2u, 16u, 64u}) {
             INFO("size " << size << ", units of " << unit << " groups");
             const outboard coarse = outboard::build(data, unit);
             CHECK(coarse.root() == full.root());

@@ -14,6 +14,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <vector>
 
 namespace copse::test {
@@ -81,7 +82,7 @@ struct shape {
 
 inline void put(byte_vector& out, std::span<const std::byte> from)
 {
-    out.insert(out.end(), from.begin(), from.end());
+    bao::detail::append(out, from);
 }
 
 inline void encode(byte_vector& out, const shape& of, std::span<const std::byte> data,
@@ -225,6 +226,7 @@ reference::outcome_of run_decoder(bao::decode_core& core, std::span<const std::b
         }
         for (std::size_t i = 0; i < extent.value().pair_run_count(); ++i) {
             const auto run = extent.value().pairs(i);
+            if (run.bytes.empty()) throw std::logic_error("a run without pairs");
             for (std::size_t at = 0; at < run.bytes.size(); at += 64) {
                 const auto pair = run.bytes.subspan(at, 64);
                 out.pairs[run.index + at / 64] = {pair.begin(), pair.end()};

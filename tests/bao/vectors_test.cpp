@@ -67,7 +67,7 @@ TEST_CASE("bao vectors: encodings of all range sets, by the encoder and back by 
     for (const auto& one : vectors["cases"]) {
         const std::uint64_t size = one["size"].as_u64();
         const byte_vector data = pattern(static_cast<std::size_t>(size));
-        for (const std::size_t unit : {1, 4, 64}) {
+        for (const std::size_t unit : {1u, 4u, 64u}) {
             const outboard index = outboard::build(data, unit);
             for (const auto& set : one["range_sets"]) {
                 INFO("size " << size << ", extents of " << unit << " groups, "

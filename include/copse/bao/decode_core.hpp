@@ -2,6 +2,7 @@
 #pragma once
 
 #include <copse/bao/chunk_ranges.hpp>
+#include <copse/bao/detail/append.hpp>
 #include <copse/bao/error.hpp>
 #include <copse/bao/extent.hpp>
 #include <copse/bao/geometry.hpp>
@@ -252,7 +253,7 @@ private:
             return fail(bao_errc::parent_mismatch);
         }
         add_run(at.pair_index, 1);
-        current_.pairs_.insert(current_.pairs_.end(), scratch_.begin(), scratch_.end());
+        detail::append(current_.pairs_, scratch_);
         ++current_.upper_pairs_;
 
         const subtree left = left_child(at.node);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <copse/bao/chunk_ranges.hpp>
+#include <copse/bao/detail/append.hpp>
 #include <copse/bao/detail/group_tree.hpp>
 #include <copse/bao/error.hpp>
 #include <copse/bao/geometry.hpp>
@@ -359,12 +360,12 @@ public:
     {
         if (!std::exchange(header_sent_, true)) {
             const auto bytes = header();
-            out.insert(out.end(), bytes.begin(), bytes.end());
+            detail::append(out, bytes);
         }
         while (step() == step_kind::pair) {
             const pair_view bytes = lookup(pair());
             COPSE_TRYV(supply(bytes, where));
-            out.insert(out.end(), bytes.begin(), bytes.end());
+            detail::append(out, bytes);
         }
         std::optional<extent_job> job;
         if (step() == step_kind::extent) job = take_extent();

@@ -1,6 +1,7 @@
 // The hash pairs of a blob kept beside it: of every group, or only above extents.
 #pragma once
 
+#include <copse/bao/detail/append.hpp>
 #include <copse/bao/detail/group_tree.hpp>
 #include <copse/bao/error.hpp>
 #include <copse/bao/geometry.hpp>
@@ -126,8 +127,7 @@ public:
         outboard out{size_, root_, unit_groups};
         out.pairs_.reserve(static_cast<std::size_t>(outboard_size(size_, out.unit())));
         for_each_upper_pair(size_, unit_groups, [&](subtree node, std::uint64_t) {
-            const pair_view from = pair(node);
-            out.pairs_.insert(out.pairs_.end(), from.begin(), from.end());
+            detail::append(out.pairs_, pair(node));
         });
         return out;
     }
