@@ -23,8 +23,8 @@ struct presence_record {
     std::uint64_t size = 0;      ///< bytes of the blob; a claim until `size_proven`
     bool size_proven = false;    ///< the last chunk was verified
     hash::digest root;
-    hash::digest boot;           ///< of the text of the boot id under which it was written
-    bao::chunk_ranges present;   ///< whole groups below the end of the blob
+    hash::digest boot;          ///< of the text of the boot id under which it was written
+    bao::chunk_ranges present;  ///< whole groups below the end of the blob
 
     bool operator==(const presence_record&) const = default;
 };
@@ -111,17 +111,20 @@ public:
             free = end + 1;  // touching runs would have been one
         }
         COPSE_TRY(record.present, bao::chunk_ranges::from_boundaries(std::move(boundaries)));
-        if (free == groups + 1 && !record.size_proven) return bad;  // the last chunk proves the size
+        if (free == groups + 1 && !record.size_proven)
+            return bad;  // the last chunk proves the size
         return record;
     }
 
     /// The newest believable record of a file's bytes, nullopt when there is none.
-    [[nodiscard]] static std::optional<presence_record> newest(byte_view file, const hash::digest& root)
+    [[nodiscard]] static std::optional<presence_record> newest(byte_view file,
+                                                               const hash::digest& root)
     {
         std::optional<presence_record> best;
         if (file.size() > file_size) return best;
         for (std::size_t offset = 0; offset < file.size(); offset += slot_size) {
-            auto slot = decode(file.subspan(offset, std::min(slot_size, file.size() - offset)), root);
+            auto slot =
+                decode(file.subspan(offset, std::min(slot_size, file.size() - offset)), root);
             if (!slot || slot_offset(slot.value().sequence) != offset) continue;
             if (!best || slot.value().sequence > best->sequence) best = std::move(slot).value();
         }
@@ -148,7 +151,8 @@ private:
         {
             const auto from = take(bytes);
             std::uint64_t out = 0;
-            for (std::size_t i = bytes; i-- > 0;) out = out << 8 | std::to_integer<std::uint64_t>(from[i]);
+            for (std::size_t i = bytes; i-- > 0;)
+                out = out << 8 | std::to_integer<std::uint64_t>(from[i]);
             return out;
         }
         hash::digest digest() noexcept
@@ -172,7 +176,8 @@ private:
     }
     static void append_number(std::vector<std::byte>& out, std::uint64_t value, std::size_t bytes)
     {
-        for (std::size_t i = 0; i < bytes; ++i) out.push_back(static_cast<std::byte>(value >> 8 * i));
+        for (std::size_t i = 0; i < bytes; ++i)
+            out.push_back(static_cast<std::byte>(value >> 8 * i));
     }
 
     static std::vector<run> largest_runs(const bao::chunk_ranges& present, std::uint64_t chunks)
@@ -181,14 +186,18 @@ private:
         for (std::size_t i = 0; i < present.interval_count(); ++i) {
             const auto part = present.interval(i);
             const std::uint64_t end = std::min(part.end, chunks);
-            runs.push_back({part.first / hash::group_chunks, bao::unit_count(end, hash::group_chunks)});
+            runs.push_back(
+                {part.first / hash::group_chunks, bao::unit_count(end, hash::group_chunks)});
         }
         if (runs.size() > max_runs) {
-            const auto longer = [](const run& a, const run& b) { return a.end - a.first > b.end - b.first; };
+            const auto longer = [](const run& a, const run& b) {
+                return a.end - a.first > b.end - b.first;
+            };
             const auto keep = runs.begin() + static_cast<std::ptrdiff_t>(max_runs);
             std::nth_element(runs.begin(), keep, runs.end(), longer);
             runs.erase(keep, runs.end());
-            std::sort(runs.begin(), runs.end(), [](const run& a, const run& b) { return a.first < b.first; });
+            std::sort(runs.begin(), runs.end(),
+                      [](const run& a, const run& b) { return a.first < b.first; });
         }
         return runs;
     }

@@ -28,9 +28,9 @@ struct pair_run {
 
 /// What a store holds of a blob.
 struct availability {
-    std::uint64_t size = 0;         ///< bytes; proven only when `size_proven`
-    bool size_proven = false;       ///< the last chunk was verified
-    bao::chunk_ranges present;      ///< whole groups (the last one by its actual length)
+    std::uint64_t size = 0;     ///< bytes; proven only when `size_proven`
+    bool size_proven = false;   ///< the last chunk was verified
+    bao::chunk_ranges present;  ///< whole groups (the last one by its actual length)
     [[nodiscard]] bool complete() const noexcept
     {
         return size_proven && present.covers(0, bao::chunk_count(size));

@@ -8,15 +8,15 @@ namespace copse::store {
 
 /// What a store can fail with, besides the codes of the system.
 enum class store_errc {
-    missing = 1,    ///< The blob, or this part of it, is not here; fetch it.
-    busy,           ///< Another process uses the folder, or another writer the blob; try later.
-    size_changed,   ///< The claimed size contradicts the proven one; drop the provider.
+    missing = 1,   ///< The blob, or this part of it, is not here; fetch it.
+    busy,          ///< Another process uses the folder, or another writer the blob; try later.
+    size_changed,  ///< The claimed size contradicts the proven one; drop the provider.
     corrupt_state,  ///< Files of the store contradict each other; remove the blob and fetch it again.
-    full,           ///< The limit of a memory store is used up; free something or fail the transfer.
-    incomplete,     ///< Chunks are missing where a complete blob is needed; fetch the rest.
-    file_changed,   ///< A file is not what it was when it was hashed; import it again.
-    not_a_file,     ///< Only regular files can be imported; skip it or read it as a stream.
-    read_only,      ///< This store takes no partial blobs.
+    full,          ///< The limit of a memory store is used up; free something or fail the transfer.
+    incomplete,    ///< Chunks are missing where a complete blob is needed; fetch the rest.
+    file_changed,  ///< A file is not what it was when it was hashed; import it again.
+    not_a_file,    ///< Only regular files can be imported; skip it or read it as a stream.
+    read_only,     ///< This store takes no partial blobs.
 };
 
 inline const std::error_category& store_category() noexcept

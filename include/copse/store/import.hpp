@@ -26,9 +26,9 @@ inline constexpr std::size_t extent_bytes = extent_groups * 16 * 1024;
 struct imported_file {
     std::string path;
     hash::digest root;
-    std::uint64_t size = 0;   ///< bytes
-    file_status identity;     ///< of the name when it was hashed, to notice changes
-    bao::outboard index;      ///< pairs above 256 KiB extents: 64 bytes each; empty unless asked for
+    std::uint64_t size = 0;  ///< bytes
+    file_status identity;    ///< of the name when it was hashed, to notice changes
+    bao::outboard index;     ///< pairs above 256 KiB extents: 64 bytes each; empty unless asked for
 };
 
 /// How a file is hashed.

@@ -103,7 +103,8 @@ public:
                 wanted += part.size();
             }
             if (count == 0) break;
-            if (!fits_offset(offset + done, wanted)) return make_error_code(std::errc::value_too_large);
+            if (!fits_offset(offset + done, wanted))
+                return make_error_code(std::errc::value_too_large);
             const auto at = static_cast<off_t>(offset + done);
             const auto n = count == 1
                                ? ::pread(fd_.get(), vectors[0].iov_base, vectors[0].iov_len, at)
@@ -132,7 +133,8 @@ public:
     {
         if (!fits_offset(offset, data.size())) return make_error_code(std::errc::file_too_large);
         while (!data.empty()) {
-            const auto n = ::pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset));
+            const auto n =
+                ::pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset));
             if (n < 0) {
                 if (try_again()) continue;
                 return last_error();
@@ -228,7 +230,8 @@ public:
     {
         std::vector<std::string> names;
         {
-            const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
+            const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()),
+                                                                &::closedir);
             if (!directory) return last_error();
             for (;;) {
                 errno = 0;
@@ -276,7 +279,8 @@ public:
         const auto fd = open_descriptor(path.c_str(), O_RDONLY | O_DIRECTORY);
         if (!fd) return last_error();
         if (uninterrupted([&] { return ::fsync(fd.get()); }) == 0) return outcome::success();
-        if (errno == EINVAL) return outcome::success();  // this file system has nothing to sync here
+        if (errno == EINVAL)
+            return outcome::success();  // this file system has nothing to sync here
         return last_error();
     }
 
