@@ -73,7 +73,8 @@ TEST_CASE("file: parts are filled in order and short only at the end", "[file]")
     {
         std::vector<std::byte> out(9'000);
         std::vector<byte_span> parts;
-        for (std::size_t i = 0; i < out.size(); i += 3) parts.push_back(byte_span(out).subspan(i, 3));
+        for (std::size_t i = 0; i < out.size(); i += 3)
+            parts.push_back(byte_span(out).subspan(i, 3));
         REQUIRE(parts.size() > 1024);
         CHECK(f->read_at(parts, 500).value() == out.size());
         CHECK(std::equal(out.begin(), out.end(), data.begin() + 500));
@@ -137,7 +138,8 @@ TEST_CASE("file: opening says why it fails", "[file]")
     test::temporary_directory dir;
     CHECK(fs.open(dir / "absent", {}).error() == std::errc::no_such_file_or_directory);
     CHECK(fs.open(dir.path(), {}).error() == std::errc::is_a_directory);
-    CHECK(fs.open(dir.path() / "a" / "b", writing()).error() == std::errc::no_such_file_or_directory);
+    CHECK(fs.open(dir.path() / "a" / "b", writing()).error() ==
+          std::errc::no_such_file_or_directory);
 
     auto exclusive = writing();
     exclusive.exclusive = true;
@@ -245,7 +247,8 @@ TEST_CASE("file_system: rename replaces only when asked", "[file]")
     CHECK(fs.status(dir / "from").error() == std::errc::no_such_file_or_directory);
     REQUIRE(fs.rename(dir / "free", dir / "to", true));
     CHECK(test::read_file(dir / "to") == "new");
-    CHECK(fs.rename(dir / "free", dir / "x", false).error() == std::errc::no_such_file_or_directory);
+    CHECK(fs.rename(dir / "free", dir / "x", false).error() ==
+          std::errc::no_such_file_or_directory);
 }
 
 TEST_CASE("file_system: a lock has one holder", "[file]")
