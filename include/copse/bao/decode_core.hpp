@@ -340,12 +340,13 @@ private:
             return expect(state::leaf, current_.buffer_.data() + at,
                           static_cast<std::size_t>(byte_length(node, size_)));
         }
-        const subtree left = left_child(node);
-        const subtree right = right_child(node);
-        if (current_.whole_ || current_.selected_.meets(right.first, right.end()))
-            inner_[inner_depth_++] = right;
-        if (current_.whole_ || current_.selected_.meets(left.first, left.end()))
-            inner_[inner_depth_++] = left;
+        // Spelled out: with whole nodes as locals GCC 12 suspects a dangling pointer at -O3.
+        const std::uint64_t half = left_chunks(node.count);
+        const std::uint64_t middle = node.first + half;
+        if (current_.whole_ || current_.selected_.meets(middle, node.end()))
+            inner_[inner_depth_++] = {middle, node.count - half};
+        if (current_.whole_ || current_.selected_.meets(node.first, middle))
+            inner_[inner_depth_++] = {node.first, half};
         expect(state::inner_pair, current_.pairs_.data() + next_pair_++ * pair_size, pair_size);
     }
 
