@@ -73,8 +73,9 @@ TEST_CASE("folder_store: blobs of every shape are received and read back", "[sto
     temporary_directory dir;
     auto store = open_store(dir);
     const bool durable = GENERATE(false, true);
-    for (const std::size_t size : {1, 1023, 1024, 16'384, 16'385, 262'144, 262'145, 1'000'000,
-                                   1 << 20, (1 << 20) + 1, 3'000'000, 3 << 20}) {
+    for (const auto size : std::initializer_list<std::size_t>{1, 1023, 1024, 16'384, 16'385,
+                                                              262'144, 262'145, 1'000'000, 1 << 20,
+                                                              (1 << 20) + 1, 3'000'000, 3 << 20}) {
         INFO("size " << size);
         const auto blob = random_blob(size, size);
         CHECK_FALSE(store->status(blob.root).value().complete());
@@ -203,7 +204,7 @@ TEST_CASE("folder_store: a partial blob is served while it grows", "[store]")
 {
     temporary_directory dir;
     auto store = open_store(dir);
-    const std::size_t size = GENERATE(100'000, 3'000'001);
+    const auto size = GENERATE(std::size_t{100'000}, std::size_t{3'000'001});
     const auto blob = random_blob(size);
     auto writer = start(*store, blob, 32);
     auto reader = store->open(blob.root).value();
@@ -529,7 +530,7 @@ TEST_CASE("folder_store: pieces that do not suit direct writes leave their neigh
     const auto blob = random_blob(2'000'003);
     auto writer = start(*store, blob, 1024);
     // Single chunks over what is there, and at the end, from buffers whose room holds rubbish.
-    for (const std::uint64_t chunk : {0, 1, 5, 1023, 1953}) {
+    for (const auto chunk : std::initializer_list<std::uint64_t>{0, 1, 5, 1023, 1953}) {
         REQUIRE(deliver(*writer, blob, chunk, chunk + 1));
     }
     REQUIRE(deliver(*writer, blob, 1017, 1031));
@@ -549,7 +550,7 @@ TEST_CASE("folder_store: taking, copying and removing", "[store]")
     temporary_directory dir;
     auto store = open_store(dir);
     const bool durable = GENERATE(false, true);
-    const std::size_t size = GENERATE(1000, 2'500'000);
+    const auto size = GENERATE(std::size_t{1000}, std::size_t{2'500'000});
     const auto blob = random_blob(size);
     auto writer = store->open_partial(blob.root, size).value();
     REQUIRE(deliver_all(*writer, blob));

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -47,7 +48,7 @@ result<imported_file> import(const std::string& path, import_options options = {
 class meddling_file_system final : public file_system {
 public:
     std::function<void()> meddle;
-    int reads_before = 0;
+    std::atomic<int> reads_before{0};
 
     result<std::unique_ptr<file>> open(const std::string& path, open_options options) override
     {
@@ -110,8 +111,9 @@ private:
 TEST_CASE("import_file: root and index are those of the data, whatever the workers", "[store]")
 {
     temporary_directory dir;
-    for (const std::size_t size : {0, 1, 1024, 1025, 16'385, 262'143, 262'144, 262'145, 1 << 20,
-                                   (1 << 20) + 1, 3'000'001, 17'000'000}) {
+    for (const auto size :
+         std::initializer_list<std::size_t>{0, 1, 1024, 1025, 16'385, 262'143, 262'144, 262'145,
+                                            1 << 20, (1 << 20) + 1, 3'000'001, 17'000'000}) {
         INFO("size " << size);
         const auto data = pattern(size);
         const auto expected = bao::outboard::build(data, extent_groups);
@@ -159,7 +161,7 @@ TEST_CASE("import_file: only regular files, and links where wanted", "[store]")
 TEST_CASE("import_file: a file that changes meanwhile is an error", "[store]")
 {
     temporary_directory dir;
-    const std::size_t size = GENERATE(5000, 5'000'000);
+    const auto size = GENERATE(std::size_t{5000}, std::size_t{5'000'000});
     const auto path = put(dir, "f", pattern(size));
     const unsigned workers = GENERATE(1U, 3U);
     import_options options;
@@ -254,7 +256,7 @@ TEST_CASE("import_file: an error of the disk stops all workers", "[store]")
 
 TEST_CASE("hash_stream: any split of the input", "[store]")
 {
-    for (const std::size_t size : {0, 1, 65'536, 1 << 20, 3'000'001}) {
+    for (const auto size : std::initializer_list<std::size_t>{0, 1, 65'536, 1 << 20, 3'000'001}) {
         const auto data = pattern(size);
         for (const std::size_t step : {1000UL, 65'536UL, 5'000'000UL}) {
             byte_view left = data;

@@ -9,7 +9,8 @@ using namespace copse::test;
 TEST_CASE("memory_store: added blobs of every shape can be read with their pairs", "[store]")
 {
     memory_store store(64 << 20);
-    for (const std::size_t size : {1, 1024, 16384, 16385, 40'000, 262'144, 262'145, 1'000'000}) {
+    for (const auto size : std::initializer_list<std::size_t>{1, 1024, 16384, 16385, 40'000,
+                                                              262'144, 262'145, 1'000'000}) {
         const known_blob blob(pattern(size));
         CHECK(store.add(blob.data).value() == blob.root);
         CHECK(store.status(blob.root).value().complete());

@@ -32,7 +32,8 @@ TEST_CASE("reference_store: files and bytes are served with coarse pairs", "[sto
 {
     temporary_directory dir;
     reference_store store(real_file_system());
-    for (const std::size_t size : {1, 1024, 262'144, 262'145, 1'000'000, 3'000'000}) {
+    for (const auto size :
+         std::initializer_list<std::size_t>{1, 1024, 262'144, 262'145, 1'000'000, 3'000'000}) {
         const auto blob = random_blob(size, size);
         store.add(imported(dir / "f" += std::to_string(size), blob.data));
         const auto other = random_blob(size, size + 1);

@@ -34,8 +34,8 @@ struct folder_options {
 /// *Visible*: what a checkpoint job recorded is found again after kill -9. *Durable*: after power
 /// loss (the boot id changed) records are not believed; what is present is found by verifying data
 /// and pairs from the root, and a blob finished as durable is complete.
-/// \par Limits   memory: a few hundred bytes an open blob, and per writer 80 bytes for each hash pair
-///               committed since its last checkpoint (64 KiB a 16 MiB).
+/// \par Limits   memory: a few hundred bytes an open blob, and per writer 64 bytes for each hash pair
+///               committed since its last checkpoint (64 KiB a 16 MiB) and 24 a run of them.
 /// \par Threads  blocking calls from any thread.
 /// \par Lifetime readers and writers keep the folder locked until they are released.
 class folder_store final : public blob_store {

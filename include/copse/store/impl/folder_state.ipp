@@ -1,0 +1,383 @@
+// What a folder store knows and keeps on disk. Part of folder_store.ipp.
+#pragma once
+
+#include <copse/codec/hex.hpp>
+#include <copse/store/bits_core.hpp>
+#include <copse/store/detail/pages.hpp>
+#include <copse/store/detail/verify_file.hpp>
+#include <copse/store/error.hpp>
+#include <copse/store/folder_store.hpp>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace copse::store {
+
+namespace detail {
+
+inline constexpr std::string_view part_suffix = ".part";
+inline constexpr std::string_view data_suffix = ".data";
+inline constexpr std::string_view new_suffix = ".new";
+inline constexpr std::string_view pairs_suffix = ".obao4";
+inline constexpr std::string_view bits_suffix = ".bits";
+inline constexpr std::string_view copy_suffix = ".copy";
+inline constexpr std::string_view lock_name = "lock";
+// Most pairs that are gathered for one write: 256 KiB, those of 64 MiB of data.
+inline constexpr std::size_t pair_write_bytes = std::size_t{256} << 10;
+inline constexpr std::size_t copy_block = std::size_t{1} << 20;
+
+inline bool is_absent(std::error_code ec) noexcept
+{
+    return ec == std::errc::no_such_file_or_directory;
+}
+
+inline bao::chunk_ranges everything(std::uint64_t size)
+{
+    return bao::chunk_ranges::range(0, bao::chunk_count(size));
+}
+
+// What is known of a partial blob: shared by its writer and its readers in this process.
+struct folder_blob {
+    folder_blob(const hash::digest& r, std::uint64_t s) : root(r), size(s) {}
+
+    const hash::digest root;
+    const std::uint64_t size;
+    std::mutex mutex;
+    bao::chunk_ranges recorded;  // what a checkpoint made readable
+    bool proven = false;
+    bool complete = false;
+    bool writing = false;
+    std::uint64_t sequence = 0;  // of the newest record on disk
+};
+
+// A complete blob's data file.
+struct complete_file {
+    std::string path;
+    std::uint64_t size = 0;
+};
+
+}  // namespace detail
+
+class folder_store::state {
+public:
+    state(file_system& fs, std::string path, const folder_options& options)
+        : fs_(fs), path_(std::move(path)), options_(options)
+    {}
+
+    result<void> start();
+    result<availability> status(const hash::digest& root);
+    result<std::shared_ptr<detail::folder_blob>> load(const hash::digest& root,
+                                                      std::optional<std::uint64_t> claimed);
+    result<std::optional<detail::complete_file>> find_complete(const hash::digest& root);
+    result<detail::complete_file> hold_complete(const hash::digest& root);
+    result<void> forget(const hash::digest& root);
+    bool known_writer(const hash::digest& root);
+    result<std::unique_ptr<file>> open_side(const hash::digest& root, std::string_view suffix,
+                                            bool write);
+    result<bool> remove_side(const hash::digest& root, std::string_view suffix);
+    result<void> write_record(detail::folder_blob& blob, file& bits,
+                              const bao::chunk_ranges& present, bool proven);
+
+    [[nodiscard]] std::string name(const hash::digest& root, std::string_view suffix) const
+    {
+        return path_ + "/" + hash::to_hex(root) + std::string(suffix);
+    }
+    [[nodiscard]] file_system& fs() const noexcept { return fs_; }
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] const folder_options& options() const noexcept { return options_; }
+
+    /// One opening, taking or removing at a time: they look first and act then.
+    std::mutex opening;
+
+private:
+    result<void> settle();
+    result<void> settle_blob(const hash::digest& root);
+    result<std::optional<presence_record>> read_record(const hash::digest& root);
+    result<bool> files_reach(const presence_record& record);
+    result<bao::chunk_ranges> verify(const hash::digest& root, std::string_view suffix,
+                                     std::uint64_t size);
+
+    file_system& fs_;
+    const std::string path_;
+    const folder_options options_;
+    std::shared_ptr<void> lock_;
+    hash::digest boot_;  // of the boot id's text
+    bool boot_known_ = false;
+    std::mutex mutex_;  // of blobs_ and sweep_at_
+    std::map<hash::digest, std::weak_ptr<detail::folder_blob>> blobs_;
+    std::size_t sweep_at_ = 64;
+};
+
+result<void> folder_store::state::start()
+{
+    const auto made = fs_.make_directory(path_, 0755);
+    if (!made && made.error() != std::errc::file_exists) return made.error();
+    const std::string lock_path = path_ + "/" + std::string(detail::lock_name);
+    auto locked = fs_.lock(lock_path);
+    if (!locked) {
+        if (locked.error() == std::errc::resource_unavailable_try_again) return store_errc::busy;
+        return locked.error();
+    }
+    lock_ = std::move(locked).value();
+
+    const std::string boot = fs_.boot_id();
+    boot_known_ = !boot.empty();
+    boot_ = hash::blake3_hash(as_bytes(boot));
+    open_options options;
+    options.write = true;
+    COPSE_TRY(auto record, fs_.open(lock_path, options));
+    std::array<std::byte, 128> before;
+    COPSE_TRY(const std::size_t n, record->read_at(byte_span(before), 0));
+    if (boot_known_ && as_text(byte_view(before).first(n)) == boot) return outcome::success();
+    if (n > 0 || !boot_known_) COPSE_TRYV(settle());
+    // Written last: a crash before this only means to settle again. Never synced for the same reason.
+    COPSE_TRYV(record->truncate(0));
+    return record->write_at(as_bytes(boot), 0);
+}
+
+// After a restart of the machine: what was complete but not synced is verified before it is believed.
+result<void> folder_store::state::settle()
+{
+    std::vector<hash::digest> unsynced;
+    COPSE_TRYV(fs_.list(path_, [&](const std::string& entry) -> result<void> {
+        const std::string_view view = entry;
+        if (!view.ends_with(detail::new_suffix)) return outcome::success();
+        hash::digest root;
+        const auto name = view.substr(0, view.size() - detail::new_suffix.size());
+        if (codec::decode_hex(name, root.bytes)) unsynced.push_back(root);
+        return outcome::success();
+    }));
+    for (const auto& root : unsynced) COPSE_TRYV(settle_blob(root));
+    if (unsynced.empty()) return outcome::success();
+    return fs_.sync_directory(path_);
+}
+
+result<void> folder_store::state::settle_blob(const hash::digest& root)
+{
+    COPSE_TRY(auto data, open_side(root, detail::new_suffix, true));
+    COPSE_TRY(const std::uint64_t size, data->size());
+    COPSE_TRY(const auto present, verify(root, detail::new_suffix, size));
+    const bool whole = present == detail::everything(size);
+    if (whole) {
+        COPSE_TRYV(data->sync());
+        if (size > extent_bytes) {
+            COPSE_TRY(auto pairs, open_side(root, detail::pairs_suffix, true));
+            COPSE_TRYV(pairs->sync());
+        }
+    }
+    const auto suffix = whole ? detail::data_suffix : detail::part_suffix;
+    return fs_.rename(name(root, detail::new_suffix), name(root, suffix), true);
+}
+
+result<std::unique_ptr<file>> folder_store::state::open_side(const hash::digest& root,
+                                                             std::string_view suffix, bool write)
+{
+    open_options options;
+    options.write = write;
+    options.create = write && suffix != detail::new_suffix;
+    options.follow_links = false;
+    return fs_.open(name(root, suffix), options);
+}
+
+// \return whether it was there.
+result<bool> folder_store::state::remove_side(const hash::digest& root, std::string_view suffix)
+{
+    const auto removed = fs_.remove_file(name(root, suffix));
+    if (removed) return true;
+    if (detail::is_absent(removed.error())) return false;
+    return removed.error();
+}
+
+result<bao::chunk_ranges> folder_store::state::verify(const hash::digest& root,
+                                                      std::string_view suffix, std::uint64_t size)
+{
+    COPSE_TRY(auto data, open_side(root, suffix, false));
+    auto pairs = open_side(root, detail::pairs_suffix, false);
+    if (!pairs && !detail::is_absent(pairs.error())) return pairs.error();
+    file* const known = pairs ? pairs.value().get() : nullptr;
+    return detail::file_verifier(*data, known, root, size).present();
+}
+
+result<std::optional<presence_record>> folder_store::state::read_record(const hash::digest& root)
+{
+    std::optional<presence_record> none;
+    auto bits = open_side(root, detail::bits_suffix, false);
+    if (!bits) {
+        if (detail::is_absent(bits.error())) return none;
+        return bits.error();
+    }
+    std::vector<std::byte> content(bits_core::file_size + 1);  // one more shows that it is too long
+    COPSE_TRY(const std::size_t n, bits.value()->read_at(byte_span(content), 0));
+    return bits_core::newest(byte_view(content).first(n), root);
+}
+
+// A cheap look at whether somebody cut the files that a record speaks of.
+result<bool> folder_store::state::files_reach(const presence_record& record)
+{
+    if (record.present.empty()) return true;
+    const auto last = record.present.interval(record.present.interval_count() - 1);
+    COPSE_TRY(const auto data, fs_.status(name(record.root, detail::part_suffix)));
+    if (data.size < bao::byte_end(last.end, record.size)) return false;
+    if (bao::chunk_count(record.size) <= hash::group_chunks) return true;
+    const auto pairs = fs_.status(name(record.root, detail::pairs_suffix));
+    return pairs && pairs.value().size > 0;
+}
+
+result<std::optional<detail::complete_file>> folder_store::state::find_complete(
+    const hash::digest& root)
+{
+    for (const auto suffix : {detail::data_suffix, detail::new_suffix}) {
+        detail::complete_file found;
+        found.path = name(root, suffix);
+        const auto status = fs_.status(found.path);
+        if (status && status.value().kind == file_kind::regular) {
+            found.size = status.value().size;
+            return std::optional<detail::complete_file>(std::move(found));
+        }
+        if (status) return store_errc::corrupt_state;
+        if (!detail::is_absent(status.error())) return status.error();
+    }
+    return std::optional<detail::complete_file>();
+}
+
+// What is known of a partial blob; null when it is absent or its size unknown. \pre opening is held.
+result<std::shared_ptr<detail::folder_blob>> folder_store::state::load(
+    const hash::digest& root, std::optional<std::uint64_t> claimed)
+{
+    const std::shared_ptr<detail::folder_blob> nothing;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto at = blobs_.find(root);
+        if (const auto live = at == blobs_.end() ? nullptr : at->second.lock()) {
+            if (!claimed || live->size == *claimed) return live;
+            const std::lock_guard blob_lock(live->mutex);
+            if (live->proven) return store_errc::size_changed;
+            if (live->writing) return store_errc::busy;
+        }
+    }
+    const auto part = fs_.status(name(root, detail::part_suffix));
+    if (!part && !detail::is_absent(part.error())) return part.error();
+    if (!part && !claimed) return nothing;
+
+    std::optional<presence_record> record;
+    if (part) {
+        COPSE_TRY(record, read_record(root));
+    } else {
+        // A record without data is what a crash in the middle of a removal left.
+        COPSE_TRYV(remove_side(root, detail::bits_suffix));
+    }
+    if (!record && !claimed) return nothing;
+    const std::uint64_t size = claimed ? *claimed : record->size;
+    const bool same_size = record && record->size == size;
+    // The proof was made in memory when the record was written: power loss does not undo it.
+    if (record && record->size_proven && !same_size) return store_errc::size_changed;
+
+    auto blob = std::make_shared<detail::folder_blob>(root, size);
+    if (record) blob->sequence = record->sequence;
+    if (part) {
+        bool believed = same_size && boot_known_ && record->boot == boot_;
+        if (believed) {
+            COPSE_TRY(believed, files_reach(*record));
+        }
+        if (believed) {
+            blob->recorded = record->present;
+            blob->proven = record->size_proven;
+        } else {
+            COPSE_TRY(auto present, verify(root, detail::part_suffix, size));
+            const bool last = present.contains(bao::chunk_count(size) - 1);
+            const bool proven = last || (same_size && record->size_proven);
+            if (record || !present.empty()) {
+                COPSE_TRY(auto bits, open_side(root, detail::bits_suffix, true));
+                COPSE_TRYV(write_record(*blob, *bits, present, proven));
+            }
+        }
+    }
+    const std::lock_guard lock(mutex_);
+    if (blobs_.size() >= sweep_at_) {
+        std::erase_if(blobs_, [](const auto& entry) { return entry.second.expired(); });
+        sweep_at_ = std::max<std::size_t>(64, 2 * blobs_.size());
+    }
+    blobs_[root] = blob;
+    return blob;
+}
+
+// Puts a record into the slot that does not hold the newest one, then shows it to readers.
+result<void> folder_store::state::write_record(detail::folder_blob& blob, file& bits,
+                                               const bao::chunk_ranges& present, bool proven)
+{
+    presence_record record;
+    record.sequence = blob.sequence + 1;
+    record.size = blob.size;
+    record.size_proven = proven;
+    record.root = blob.root;
+    record.boot = boot_;
+    record.present = present;
+    const auto bytes = bits_core::encode(record);
+    COPSE_TRYV(bits.write_at(bytes, bits_core::slot_offset(record.sequence)));
+    const std::lock_guard lock(blob.mutex);
+    blob.sequence = record.sequence;
+    blob.recorded = std::move(record.present);
+    blob.proven = proven;
+    return outcome::success();
+}
+
+bool folder_store::state::known_writer(const hash::digest& root)
+{
+    const std::lock_guard lock(mutex_);
+    const auto at = blobs_.find(root);
+    const auto live = at == blobs_.end() ? nullptr : at->second.lock();
+    if (!live) return false;
+    const std::lock_guard blob_lock(live->mutex);
+    return live->writing;
+}
+
+result<availability> folder_store::state::status(const hash::digest& root)
+{
+    const std::lock_guard lock(opening);
+    availability out;
+    COPSE_TRY(const auto whole, find_complete(root));
+    if (whole) {
+        out.size = whole->size;
+        out.size_proven = true;
+        out.present = detail::everything(out.size);
+        return out;
+    }
+    COPSE_TRY(const auto blob, load(root, std::nullopt));
+    if (!blob) return out;
+    const std::lock_guard blob_lock(blob->mutex);
+    out.size = blob->size;
+    out.size_proven = blob->proven;
+    out.present = blob->recorded;
+    return out;
+}
+
+// The data file of a complete blob that nobody writes. \pre opening is held.
+result<detail::complete_file> folder_store::state::hold_complete(const hash::digest& root)
+{
+    if (known_writer(root)) return store_errc::busy;
+    COPSE_TRY(auto whole, find_complete(root));
+    if (whole) return std::move(*whole);
+    if (root != detail::empty_root()) return store_errc::incomplete;
+    detail::complete_file made;
+    made.path = name(root, detail::data_suffix);
+    COPSE_TRYV(open_side(root, detail::data_suffix, true));
+    return made;
+}
+
+// Drops side files and what memory knows. \pre opening is held.
+result<void> folder_store::state::forget(const hash::digest& root)
+{
+    COPSE_TRYV(remove_side(root, detail::pairs_suffix));
+    const std::lock_guard lock(mutex_);
+    blobs_.erase(root);
+    return outcome::success();
+}
+
+}  // namespace copse::store
