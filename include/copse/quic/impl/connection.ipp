@@ -581,7 +581,7 @@ void connection_state::on_stream_window(stream_state* s)
 
 int connection_state::on_acked(std::uint64_t offset, std::uint64_t length, stream_state* s)
 {
-    if (!s) return 0;
+    if (!s || s->send_reset || s->send_stopped) return 0;
     s->acked = offset + length;
     while (!s->chunks.empty() && s->base + s->chunks.front().bytes.size() <= s->acked &&
            s->next_chunk > 0) {
@@ -604,6 +604,15 @@ void connection_state::reset_stream(stream_state& s, std::uint64_t code)
         shutdown_write(conn_, s.id, code);
         owner_->mark_dirty(*this);
     }
+    drop_queued(s);
+}
+
+// Nothing of a reset stream is sent again, so ngtcp2 does not look at its data any more.
+void connection_state::drop_queued(stream_state& s)
+{
+    s.chunks.clear();
+    s.next_chunk = 0;
+    s.next_position = 0;
     s.send_changed.notify_all();
 }
 
@@ -613,16 +622,19 @@ int connection_state::on_stream_close(std::uint32_t flags, std::int64_t id, std:
     if (!s) return 0;
     const auto keep = streams_.at(id);
     s->closed = true;
-    const bool unsent = s->queued_end > s->acked || (s->fin_wanted && !s->fin_sent);
-    if (!s->fin_acked && !s->send_reset && unsent) s->send_stopped = true;
-    if (s->send_stopped && (flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET)) {
-        s->stop_code = code;
-    } else if (s->fin_sent && !s->send_stopped && !s->send_reset) {
-        s->fin_acked = true;
+    const bool has_code = (flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) != 0;
+    if (!s->fin_acked && !s->send_reset) {
+        // Closed before we knew of the end: it was acknowledged with it, or the peer stopped us.
+        s->fin_acked = s->fin_sent && !has_code;
+        s->send_stopped = !s->fin_acked;
+        if (has_code) s->stop_code = code;
     }
-    s->chunks.clear();
-    s->next_chunk = 0;
-    s->send_changed.notify_all();
+    if (!s->fin_received && !s->reset_code && !s->recv_stopped) {
+        // Opened and ended by a reset that overtook everything else.
+        s->reset_code = code;
+        settle_receive(*s);
+    }
+    drop_queued(*s);
     s->recv_changed.notify_all();
     streams_.erase(id);
     // A stream that is gone frees its place in the limit that we advertised.
@@ -756,7 +768,7 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
             }
             if (n == NGTCP2_ERR_STREAM_SHUT_WR || n == NGTCP2_ERR_STREAM_NOT_FOUND) {
                 if (!s->send_reset) s->send_stopped = true;
-                s->send_changed.notify_all();
+                drop_queued(*s);
                 s->ready = false;
                 ready_.pop_front();
                 continue;
@@ -965,9 +977,7 @@ void connection_state::end(close_reason why)
     for (auto& [id, s] : streams_) {
         s->closed = true;
         s->window.reset();
-        s->chunks.clear();
-        s->next_chunk = 0;
-        s->send_changed.notify_all();
+        drop_queued(*s);
         s->recv_changed.notify_all();
     }
     streams_.clear();

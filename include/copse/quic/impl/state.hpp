@@ -192,6 +192,7 @@ public:
 private:
     void start(ngtcp2_conn* conn);
     void settle_receive(stream_state& s);
+    void drop_queued(stream_state& s);
     void after_read();
     void fail(int library_error);
     void end(close_reason why);

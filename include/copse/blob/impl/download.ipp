@@ -1,0 +1,139 @@
+#pragma once
+
+#include <copse/blob/download.hpp>
+#include <copse/blob/impl/fetch.ipp>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace copse::blob {
+
+namespace detail {
+
+/// On the pool: what is missing of each listed blob, a repeated one only at its first place.
+inline result<missing_parts> compare(store::blob_store& with, std::span<const hash::digest> hashes,
+                                     std::uint64_t first_index)
+{
+    missing_parts out;
+    ranges_seq::builder wanted;
+    std::set<hash::digest> seen;
+    std::uint64_t index = first_index;
+    bool any = false;
+    for (const hash::digest& hash : hashes) {
+        bao::chunk_ranges missing;
+        if (seen.insert(hash).second) {
+            COPSE_TRY(const auto have, with.status(hash));
+            if (!have.complete()) missing = bao::chunk_ranges::all() - have.present;
+            if (have.size_proven || !have.present.empty()) {
+                out.total_bytes += have.size;
+                for (std::size_t i = 0; i < have.present.interval_count(); ++i) {
+                    const auto part = have.present.interval(i);
+                    const std::uint64_t chunks = bao::chunk_count(have.size);
+                    out.present_bytes += bao::byte_end(std::min(part.end, chunks), have.size) -
+                                         std::min(bao::byte_offset(part.first), have.size);
+                }
+            }
+        }
+        any = any || !missing.empty();
+        wanted.from(index++, missing);
+    }
+    if (any) out.request = wanted.from(index, bao::chunk_ranges::none()).build();
+    return out;
+}
+
+/// A collection's blobs as they are stored.
+struct stored_parts {
+    std::vector<hash::digest> hashes;
+    std::vector<std::string> names;
+};
+
+// The coroutines are inline for the sake of their closures: g++ gives those of others no linkage.
+
+inline awaitable<result<missing_parts>> missing_of_collection(const manifest& m,
+                                                              fetch_environment& env)
+{
+    auto job = [&m, &env] { return compare(env.store, m.hashes, 1); };
+    auto compared = co_await offload(env.pool, job);
+    if (!compared) co_return compared.error();
+    missing_parts out = std::move(compared).assume_value();
+    std::map<hash::digest, std::uint64_t> sizes;
+    for (std::size_t i = 0; i < m.sizes.size(); ++i) sizes.emplace(m.hashes[i + 1], m.sizes[i]);
+    out.total_bytes = 0;
+    for (const auto& [hash, size] : sizes) out.total_bytes += size;
+    out.present_bytes = std::min(out.present_bytes, out.total_bytes);
+    co_return out;
+}
+
+inline awaitable<result<missing_parts>> missing_of_blob(hash::digest blob, fetch_environment& env)
+{
+    auto job = [&blob, &env] { return compare(env.store, std::span(&blob, 1), 0); };
+    auto compared = co_await offload(env.pool, job);
+    co_return compared;
+}
+
+inline awaitable<result<manifest>> get_manifest(std::shared_ptr<connection> c, hash::digest root,
+                                                fetch_environment& env, fetch_options options,
+                                                fetch_diagnostics& where)
+{
+    // The sequence and the names whole, and the last chunk of every file: its size, proven.
+    std::map<hash::digest, std::uint64_t> sizes;
+    options.blob = [&sizes, user = options.blob](const fetched_blob& b) {
+        sizes[b.hash] = b.size;
+        if (user) user(b);
+    };
+    options.data = {};
+    get_request wanted;
+    wanted.hash = root;
+    wanted.ranges = ranges_seq::builder()
+                         .from(0, bao::chunk_ranges::all())
+                         .from(2, bao::chunk_ranges::last_chunk())
+                         .build();
+    manifest m;
+    m.root = root;
+    const auto fetched = co_await fetch(c, std::move(wanted), env, options, where);
+    if (!fetched) co_return fetched.error();
+
+    auto job = [&root, &env]() -> result<stored_parts> {
+        stored_parts out;
+        COPSE_TRY(const auto bytes, read_blob(env.store, root, max_hash_sequence_bytes));
+        COPSE_TRY(const auto sequence, hash_sequence::from_bytes(bytes));
+        if (sequence.empty()) return blob_errc::bad_collection;
+        for (std::size_t i = 0; i < sequence.size(); ++i) out.hashes.push_back(sequence[i]);
+        COPSE_TRY(const auto meta,
+                  read_blob(env.store, out.hashes[0], max_collection_meta_bytes));
+        COPSE_TRY(out.names, decode_collection_meta(meta, sequence.size()));
+        return out;
+    };
+    auto parts = co_await offload(env.pool, job);
+    if (!parts) co_return parts.error();
+    m.hashes = std::move(parts.assume_value().hashes);
+    m.names = std::move(parts.assume_value().names);
+    for (std::size_t i = 1; i < m.hashes.size(); ++i) {
+        const auto found = sizes.find(m.hashes[i]);
+        if (found == sizes.end()) co_return blob_errc::truncated_response;
+        m.sizes.push_back(found->second);
+    }
+    co_return m;
+}
+
+}  // namespace detail
+
+awaitable<result<missing_parts>> find_missing(const manifest& m, fetch_environment& env)
+{
+    return detail::missing_of_collection(m, env);
+}
+
+awaitable<result<missing_parts>> find_missing(hash::digest blob, fetch_environment& env)
+{
+    return detail::missing_of_blob(blob, env);
+}
+
+awaitable<result<manifest>> fetch_manifest(std::shared_ptr<connection> c, hash::digest root,
+                                           fetch_environment& env, fetch_options options,
+                                           fetch_diagnostics& where)
+{
+    return detail::get_manifest(std::move(c), root, env, std::move(options), where);
+}
+
+}  // namespace copse::blob

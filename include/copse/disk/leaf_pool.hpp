@@ -1,0 +1,157 @@
+// Aligned buffers out of a fixed budget: where bulk data lives between network and disk.
+#pragma once
+
+#include <copse/core/bytes.hpp>
+#include <copse/core/credit.hpp>
+#include <copse/core/file.hpp>
+
+#include <cassert>
+#include <cstddef>
+#include <cstdlib>
+#include <deque>
+#include <memory>
+#include <new>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace copse::disk {
+
+/// Lends aligned buffers (`direct_alignment`) and never more than its capacity in all. Buffers of the
+/// pool's extent size are kept for reuse, since fresh pages cost more than a copy.
+/// \par Threads one executor; the bytes of a buffer may be used by one other thread at a time.
+/// \par Lifetime must outlive its buffers.
+class leaf_pool {
+public:
+    /// A buffer, given back when it dies. Move-only.
+    class buffer {
+    public:
+        buffer() = default;
+        buffer(buffer&& other) noexcept
+            : pool_(std::exchange(other.pool_, nullptr)), data_(std::exchange(other.data_, nullptr)),
+              size_(std::exchange(other.size_, 0)), taken_(std::move(other.taken_))
+        {
+        }
+        buffer& operator=(buffer&& other) noexcept
+        {
+            if (this != &other) {
+                release();
+                pool_ = std::exchange(other.pool_, nullptr);
+                data_ = std::exchange(other.data_, nullptr);
+                size_ = std::exchange(other.size_, 0);
+                taken_ = std::move(other.taken_);
+            }
+            return *this;
+        }
+        ~buffer() { release(); }
+
+        /// At least the bytes asked for, a multiple of `direct_alignment`.
+        [[nodiscard]] byte_span bytes() const noexcept { return {data_, size_}; }
+        explicit operator bool() const noexcept { return data_ != nullptr; }
+
+    private:
+        friend class leaf_pool;
+        buffer(leaf_pool& pool, std::byte* data, std::size_t size, credit taken) noexcept
+            : pool_(&pool), data_(data), size_(size), taken_(std::move(taken))
+        {
+        }
+        void release() noexcept
+        {
+            if (!data_) return;
+            taken_.reset();
+            std::exchange(pool_, nullptr)->give_back(std::exchange(data_, nullptr), size_);
+        }
+
+        leaf_pool* pool_ = nullptr;
+        std::byte* data_ = nullptr;
+        std::size_t size_ = 0;
+        credit taken_;
+    };
+
+    /// Someone to be told that a buffer came back.
+    class waiter {
+    public:
+        virtual void buffer_available() noexcept = 0;
+
+    protected:
+        ~waiter() = default;
+    };
+
+    /// \param name          a literal, for tables of limits.
+    /// \param capacity      bytes lent at the same time; at least one extent.
+    /// \param extent_bytes  size of the buffers that are kept for reuse.
+    leaf_pool(const char* name, std::size_t capacity, std::size_t extent_bytes)
+        : budget_(name, capacity), extent_bytes_(round_up(extent_bytes))
+    {
+        assert(capacity >= extent_bytes_);
+    }
+    leaf_pool(const leaf_pool&) = delete;
+    leaf_pool& operator=(const leaf_pool&) = delete;
+    ~leaf_pool()
+    {
+        for (std::byte* p : free_) std::free(p);
+    }
+
+    [[nodiscard]] std::size_t extent_bytes() const noexcept { return extent_bytes_; }
+    [[nodiscard]] const budget& limits() const noexcept { return budget_; }
+
+    /// A buffer of at least `bytes`, or nothing when the pool is used up or others wait longer.
+    /// \pre bytes <= extent_bytes().
+    [[nodiscard]] std::optional<buffer> try_take(std::size_t bytes, const waiter* self = nullptr)
+    {
+        assert(bytes <= extent_bytes_);
+        if (!waiting_.empty() && waiting_.front() != self) return std::nullopt;
+        // A small blob takes little; from half an extent on a reusable one is handed out.
+        const std::size_t size = bytes > extent_bytes_ / 2 ? extent_bytes_ : round_up(bytes);
+        credit taken = budget_.try_take(size);
+        if (!taken) return std::nullopt;
+        std::byte* data = nullptr;
+        if (size == extent_bytes_ && !free_.empty()) {
+            data = free_.back();
+            free_.pop_back();
+        } else {
+            data = static_cast<std::byte*>(std::aligned_alloc(direct_alignment, size));
+            if (!data) throw std::bad_alloc();
+        }
+        return buffer(*this, data, size, std::move(taken));
+    }
+
+    /// Queues for a buffer, first come first served; leave() when served or no longer interested.
+    void wait(waiter& w)
+    {
+        for (const waiter* other : waiting_) {
+            if (other == &w) return;
+        }
+        waiting_.push_back(&w);
+    }
+    void leave(waiter& w) noexcept
+    {
+        const bool first = !waiting_.empty() && waiting_.front() == &w;
+        std::erase(waiting_, &w);
+        if (first && !waiting_.empty()) waiting_.front()->buffer_available();
+    }
+
+private:
+    static std::size_t round_up(std::size_t bytes) noexcept
+    {
+        const std::size_t least = bytes ? bytes : 1;
+        return (least + direct_alignment - 1) / direct_alignment * direct_alignment;
+    }
+
+    void give_back(std::byte* data, std::size_t size) noexcept
+    {
+        if (size == extent_bytes_ && free_.size() < budget_.capacity() / extent_bytes_) {
+            free_.push_back(data);
+        } else {
+            std::free(data);
+        }
+        if (!waiting_.empty()) waiting_.front()->buffer_available();
+    }
+
+    budget budget_;
+    std::size_t extent_bytes_;
+    std::vector<std::byte*> free_;
+    std::deque<waiter*> waiting_;
+};
+
+}  // namespace copse::disk
