@@ -171,7 +171,7 @@ public:
     explicit cursor(const ranges_seq& seq) noexcept : from_(seq.entries_) { look_ahead(); }
 
     /// The first index at or after `at` of which something is wanted, nullopt when there is none.
-    /// \param at not less than in the call before.
+    /// \param at not less than what the call before returned.
     [[nodiscard]] std::optional<std::uint64_t> next_wanted(std::uint64_t at) noexcept
     {
         while (next_ && *next_ <= at) step();

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <set>
 #include <utility>
 
 namespace copse::blob {
@@ -235,6 +236,7 @@ private:
     {
         const auto index = cursor_.next_wanted(next_index_);
         if (!index) return end_of_answer();
+        next_index_ = *index;  // the cursor does not go back when this is asked again
         hash::digest id = request_.hash;
         if (*index > 0) {
             if (!sequence_) return false;
@@ -431,7 +433,10 @@ private:
         const bao::chunk_ranges groups = extent.chunks().full_groups(chunks);
         if (groups.empty() || extent.size() == 0) return outcome::success();
         if (!b.writer) {
+            // A blob that a sequence names twice is stored by whoever came first.
+            if (storing_.contains(b.hash)) return outcome::success();
             COPSE_TRY(b.writer, env_.store.open_partial(b.hash, extent.size()));
+            storing_.insert(b.hash);
         }
         for (std::size_t i = 0; i < groups.interval_count(); ++i) {
             const bao::chunk_interval part = groups.interval(i);
@@ -489,6 +494,7 @@ private:
         const bool complete = std::erase(completed_, b.index) > 0;
         const bool empty = b.decoder.size() == std::uint64_t{0} && b.proven;
         if (complete || empty) ++report_.blobs;
+        if (b.writer) storing_.erase(b.hash);
         b.writer.reset();
         open_blobs_.erase(b.index);
         if (options_.blob && b.proven) {
@@ -565,6 +571,7 @@ private:
     std::deque<incoming_extent> filled_;
     std::map<std::uint64_t, std::shared_ptr<incoming_blob>> open_blobs_;
     std::vector<std::uint64_t> completed_;
+    std::set<hash::digest> storing_;                  // blobs with an open writer
     std::uint64_t received_ = 0;
     std::error_code failure_;                         // of the decoder
     std::error_code end_error_;
