@@ -44,6 +44,8 @@ namespace {
 // Attempts in a row that bring nothing before a download is given up, and the waits between them.
 constexpr unsigned most_fruitless = 3;
 constexpr std::chrono::seconds first_backoff = 1s;
+// An attempt that brings less counts as one that brings nothing.
+constexpr std::uint64_t least_gain = 1U << 20;
 // Long enough for a delayed acknowledgement to leave (RFC 9000: 25 ms by default).
 constexpr std::chrono::nanoseconds farewell = 40ms;
 
@@ -119,8 +121,11 @@ public:
         co_return exit_code::ok;
     }
 
-    /// The offer was refused, and nothing of it is worth keeping.
-    [[nodiscard]] bool discard() const noexcept { return discard_; }
+    /// Nothing is worth keeping: the offer was refused, or nothing of the files has come.
+    [[nodiscard]] bool discard() const noexcept
+    {
+        return discard_ || (work_.fresh() && gained_ == 0);
+    }
 
 private:
     [[nodiscard]] std::uint64_t total_bytes() const noexcept
@@ -264,19 +269,21 @@ private:
         const time_point began = monotonic_clock::now();
         unsigned fruitless = 0;
         for (;;) {
-            const std::uint64_t before = summary_.fetched;
+            const std::uint64_t before = gained_;
             auto attempt = co_await try_download(ep);
             if (!attempt) co_return std::move(attempt).as_failure();
             const std::error_code error = attempt.assume_value();
             if (!error) break;
-            const bool never_met = summary_.fetched == 0 && !ever_connected_;
-            fruitless = summary_.fetched > before ? 0 : fruitless + 1;
-            if (!may_pass(error) || never_met || fruitless == most_fruitless) {
+            // What a provider does not have, it will hardly have later.
+            const bool gained = gained_ - before >= least_gain &&
+                                error != blob::blob_errc::not_available;
+            fruitless = gained ? 0 : fruitless + 1;
+            if (!may_pass(error) || !ever_connected_ || fruitless == most_fruitless) {
                 co_return explain(error);
             }
             shown_.end();
             shown_.note("copse: " + error.message() + "; trying again");
-            const std::error_code stop = co_await sleep_for(first_backoff * (1 + fruitless));
+            const std::error_code stop = co_await sleep_for(first_backoff * std::max(1U, fruitless));
             if (stop) co_return explain(stop);
         }
         summary_.time = monotonic_clock::now() - began;
@@ -299,6 +306,8 @@ private:
             if (!surveyed) co_return std::move(surveyed).as_failure();
         }
         resumed_store with_placed(work_.store(), files_);
+        // The names are here, and are no part of the files.
+        if (!manifest_.hashes.empty()) with_placed.claim(manifest_.hashes[0], 0);
         blob::fetch_environment env{with_placed, pool_, buffers_};
         auto missing = co_await find_all_missing(env);
         if (!missing) co_return fail(missing.error(), "partial download");
@@ -317,8 +326,10 @@ private:
         wanted.hash = options_.ticket.hash;
         wanted.ranges = parts.request;
         where_ = {};
+        const std::uint64_t before = summary_.fetched;
         const auto fetched =
             co_await blob::fetch(connection_, std::move(wanted), env, fetch_options(), where_);
+        gained_ += summary_.fetched - before;
         shown_.end();
         if (!fetched) co_return fetched.error();
         auto missing = co_await find_all_missing(env);
@@ -476,6 +487,7 @@ private:
     blob::manifest manifest_;
     std::vector<target_file> files_;  // empty: not known yet
     blob::fetch_diagnostics where_;
+    std::uint64_t gained_ = 0;  // bytes of files that arrived: what makes another attempt worth it
     bool announced_ = false;
     bool discard_ = false;
     summary summary_;

@@ -19,8 +19,9 @@ namespace app {
 inline constexpr std::size_t receive_buffer_bytes = 8U << 20;
 /// Received extents. What a stream's window allows may make them smaller.
 inline constexpr std::size_t receive_extent_bytes = 512U << 10;
-/// Data read and not yet acknowledged, in all.
-inline constexpr std::size_t send_buffer_bytes = 32 * blob::provide_buffer_bytes;
+/// Data read and not yet acknowledged, in all. One getter takes a few MiB; a getter that vanished
+/// keeps them until its connection times out, and must not stop the others.
+inline constexpr std::size_t send_buffer_bytes = 256 * blob::provide_buffer_bytes;
 
 /// How a receiver closes a connection when it has what it wanted, and when it has not.
 enum class close_code : std::uint64_t { done = 0, interrupted = 1, failed = 2 };

@@ -33,7 +33,7 @@ std::optional<std::vector<std::byte>> read_whole(store::blob_store& from, const 
 
 }  // namespace
 
-step<void> workplace::make_folder(const std::string& path)
+step<bool> workplace::make_folder(const std::string& path)
 {
     const auto made = fs_->make_directory(path);
     if (!made && made.error() != std::errc::file_exists) {
@@ -45,7 +45,7 @@ step<void> workplace::make_folder(const std::string& path)
         return fail(exit_code::files, shown_path(path) + " is not a folder, and links are not followed; "
                                                      "remove it");
     }
-    return outcome::success();
+    return made.has_value();
 }
 
 step<workplace> workplace::open(file_system& fs, const std::string& destination,
@@ -59,7 +59,7 @@ step<workplace> workplace::open(file_system& fs, const std::string& destination,
     out.outer_ = destination + "/" + std::string(blob::partial_folder);
     out.inner_ = out.outer_ + "/" + hash::to_hex(root);
     COPSE_TRYV(out.make_folder(out.outer_));
-    COPSE_TRYV(out.make_folder(out.inner_));
+    COPSE_TRY(out.fresh_, out.make_folder(out.inner_));
     auto opened = store::folder_store::open(fs, out.inner_);
     if (!opened && opened.error() == store::store_errc::busy) {
         return fail(exit_code::files, "another process receives the same into " +

@@ -26,6 +26,8 @@ public:
                                 const hash::digest& root);
 
     [[nodiscard]] store::folder_store& store() noexcept { return *store_; }
+    /// There was no such folder before: nothing of an earlier run is in it.
+    [[nodiscard]] bool fresh() const noexcept { return fresh_; }
 
     /// The collection as far as it is known without asking anyone: its names, and sizes of files
     /// that are here or, under their name, in the destination. nullopt when anything is unknown.
@@ -42,7 +44,8 @@ private:
         : fs_(&fs), destination_(std::move(destination)), made_destination_(made_destination)
     {
     }
-    step<void> make_folder(const std::string& path);
+    /// \return whether it was not there.
+    step<bool> make_folder(const std::string& path);
     void remove_outer_folders();
 
     file_system* fs_;
@@ -50,6 +53,7 @@ private:
     std::string outer_;
     std::string inner_;
     bool made_destination_;
+    bool fresh_ = false;
     hash::digest root_;
     std::shared_ptr<store::folder_store> store_;
 };
@@ -59,6 +63,8 @@ class resumed_store final : public store::blob_store {
 public:
     /// \param inner must outlive it.
     resumed_store(store::blob_store& inner, const std::vector<target_file>& files);
+    /// Claims one more, unless it is claimed already.
+    void claim(const hash::digest& root, std::uint64_t size) { placed_.emplace(root, size); }
 
     result<store::availability> status(const hash::digest& root) override;
     result<std::shared_ptr<store::blob_reader>> open(const hash::digest& root) override
