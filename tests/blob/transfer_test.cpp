@@ -1,4 +1,5 @@
 // Fetch against provide, and against providers that misbehave, over real QUIC on loopback.
+#include "tests/blob/zero_store.hpp"
 #include "tests/catch.hpp"
 #include "tests/support.hpp"
 
@@ -388,6 +389,107 @@ TEST_CASE("credit: cancelled fetches leave a connection as good as new", "[blob]
         REQUIRE(report);
         CHECK(w.stored(root) == data);
     });
+}
+
+namespace {
+
+/// Fetches a blob that no store holds in memory from `w`'s provider, into the same.
+awaitable<result<blob::fetch_report>> get_zeros(world& w, copse::test::zero_store& zeros,
+                                                std::shared_ptr<connection> from)
+{
+    blob::fetch_environment env{zeros, *w.pool, w.fetch_buffers};
+    blob::get_request request{zeros.root(), blob::ranges_seq::root(bao::chunk_ranges::all())};
+    auto report = co_await blob::fetch(std::move(from), std::move(request), env, {}, w.where);
+    co_return report;
+}
+
+std::uint64_t zero_bytes = 0;   ///< size of the blob that zero_server() offers
+
+awaitable<void> zero_server(quic::listener l, world& w)
+{
+    copse::test::zero_store zeros(zero_bytes);
+    blob::provide_environment env{zeros, *w.pool, w.provide_buffers};
+    scope connections(w.ex);
+    for (;;) {
+        auto c = co_await l.accept();
+        if (!c) break;
+        auto serve = [](std::shared_ptr<connection> on, blob::provide_environment& e) -> awaitable<void> {
+            const auto why = co_await blob::provide(std::move(on), e, {});
+            static_cast<void>(why);
+        };
+        connections.spawn(serve(std::move(c).value(), env));
+    }
+    const auto joined = co_await connections.join();
+    static_cast<void>(joined);
+}
+
+void pass_small_window(std::uint64_t bytes)
+{
+    zero_bytes = bytes;
+    auto options = local_options();
+    options.local_windows_total = 1U << 20;
+    options.connection_window = 256U << 10;
+    run_world(
+        [](world& w) -> awaitable<void> {
+            copse::test::zero_store zeros(zero_bytes);
+            const auto report = co_await get_zeros(w, zeros, w.getter);
+            REQUIRE(report);
+            CHECK(report.value().payload_bytes == zero_bytes);
+            CHECK(zeros.written() == zero_bytes);
+        },
+        zero_server, options);
+}
+
+void cancel_fetches(int count)
+{
+    static int cancellations = 0;
+    cancellations = count;
+    zero_bytes = 256U << 20;
+    run_world(
+        [](world& w) -> awaitable<void> {
+            copse::test::zero_store zeros(zero_bytes);
+            const auto rate = [&w, &zeros](time_point since) {
+                const auto spent = std::chrono::duration<double>(monotonic_clock::now() - since);
+                return static_cast<double>(zeros.written()) / spent.count() / 1e6;
+            };
+            const auto before = monotonic_clock::now();
+            const auto fresh = co_await get_zeros(w, zeros, w.getter);
+            REQUIRE(fresh);
+            const double first_rate = rate(before);
+            copse::test::seeded_rng rng(copse::test::seed_or(5));
+            for (int i = 0; i < cancellations; ++i) {
+                zeros.forget();
+                auto fetching = get_zeros(w, zeros, w.getter);
+                const auto cut = co_await with_timeout(
+                    std::move(fetching), std::chrono::microseconds(rng.between(1, 1500)));
+                REQUIRE(!cut);
+            }
+            zeros.forget();
+            const auto after = monotonic_clock::now();
+            const auto last = co_await get_zeros(w, zeros, w.getter);
+            REQUIRE(last);
+            CHECK(last.value().payload_bytes == zero_bytes);
+            std::printf("copse credit: %.0f MB/s on a fresh connection, %.0f after %d cancelled fetches\n",
+                        first_rate, rate(after), cancellations);
+        },
+        zero_server);
+}
+
+}  // namespace
+
+TEST_CASE("credit: 64 MiB pass a window of 1 MiB", "[blob][credit]")
+{
+    pass_small_window(64U << 20);
+}
+
+TEST_CASE("credit: 8 GiB pass a window of 1 MiB", "[.long]")
+{
+    pass_small_window(std::uint64_t{8} << 30);
+}
+
+TEST_CASE("credit: 10,000 cancelled fetches, then one at full rate", "[.long]")
+{
+    cancel_fetches(10000);
 }
 
 // ---- providers that misbehave ---------------------------------------------------------------------
