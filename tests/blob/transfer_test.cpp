@@ -149,8 +149,8 @@ void run_world(test_body body, server_function serve = accept_and_provide,
 TEST_CASE("transfer: whole blobs of every interesting size arrive verified", "[blob][transfer]")
 {
     run_world([](world& w) -> awaitable<void> {
-        for (const std::size_t size :
-             {0, 1, 1023, 1024, 1025, 16383, 16384, 16385, 262143, 262144, 262145, 1048576, 5000001}) {
+        for (const std::size_t size : {0U, 1U, 1023U, 1024U, 1025U, 16383U, 16384U, 16385U, 262143U,
+                                       262144U, 262145U, 1048576U, 5000001U}) {
             INFO("size " << size);
             const auto data = copse::test::pattern(size);
             const auto root = w.add(data);

@@ -270,7 +270,8 @@ TEST_CASE("quic: a dead address does not keep a live one from winning", "[quic]"
         address.paths.insert(address.paths.begin(), socket_address::loopback_v4(9));
         const auto dialled = co_await client.connect(address, std::string(echo_alpn));
         CHECK(dialled);
-        const auto nowhere = co_await client.connect({server.id(), {}}, std::string(echo_alpn));
+        const endpoint_address no_path{server.id(), {}};
+        const auto nowhere = co_await client.connect(no_path, std::string(echo_alpn));
         REQUIRE(!nowhere);
         CHECK(nowhere.error() == transport_errc::no_usable_address);
     });

@@ -289,6 +289,8 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     /// Batch under construction or waiting for a writable socket.
     std::vector<std::byte> slab = std::vector<std::byte>(65536);
     struct blocked_send {
+        blocked_send() noexcept {}  // clang: else not default constructible while `state` is incomplete
+
         std::size_t socket = 0;
         std::vector<std::byte> bytes;
         outgoing_datagrams meta;
