@@ -17,8 +17,8 @@ awaitable<void> answer(bidi_stream stream)
     std::vector<std::byte> part(4096);
     for (;;) {
         const auto n = co_await stream.recv->read(part);
-        if (!n) co_return;           // dropping the stream resets it
-        if (n.value() == 0) break;   // the request has ended
+        if (!n) co_return;          // dropping the stream resets it
+        if (n.value() == 0) break;  // the request has ended
         const byte_span text = byte_span(part).first(n.value());
         for (std::byte& b : text) b = std::byte(std::toupper(std::to_integer<int>(b)));
         const auto sent = co_await stream.send->write_copy(text);  // waits while the peer is slow
@@ -60,7 +60,8 @@ awaitable<void> listen(quic::listener listener)
 // [serve]
 
 // [ask]
-awaitable<result<std::string>> ask(quic::endpoint& endpoint, endpoint_address server, std::string text)
+awaitable<result<std::string>> ask(quic::endpoint& endpoint, endpoint_address server,
+                                   std::string text)
 {
     COPSE_CO_TRY(const auto peer, co_await endpoint.connect(server, std::string(protocol)));
     COPSE_CO_TRY(const bidi_stream stream, co_await peer->open_bi());

@@ -7,7 +7,8 @@
 using namespace copse;
 
 // [receive]
-awaitable<result<void>> fetch(quic::endpoint& endpoint, blob::blob_ticket ticket, std::string target)
+awaitable<result<void>> fetch(quic::endpoint& endpoint, blob::blob_ticket ticket,
+                              std::string target)
 {
     const auto pool = make_thread_pool(1);  // verifies and writes
     disk::leaf_pool buffers("receive", 8U << 20, 512U << 10);
