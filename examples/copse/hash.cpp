@@ -151,7 +151,7 @@ step<exit_code> run_hash(const words& input)
     std::unique_ptr<offload_pool> pool;
     for (std::size_t at = 0; at < paths.size();) {
         const std::string& path = paths[at];
-        // Reading a pipe blocks, so it stays outside of the reactor, where Ctrl-C is a plain signal.
+        // Reading a pipe blocks: it stays outside of the reactor, where Ctrl-C is a plain signal.
         if (path == "-" || !is_plain_file(path)) {
             const auto hashed =
                 path == "-" ? hash_descriptor(STDIN_FILENO) : hash_stream_file(path);

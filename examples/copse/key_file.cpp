@@ -34,7 +34,8 @@ step<quic::secret_key> read_key(const std::string& path)
 {
     struct stat about{};
     if (::stat(path.c_str(), &about) != 0) {
-        return fail(std::error_code(errno, std::generic_category()), "key file " + shown_path(path));
+        const std::error_code error(errno, std::generic_category());
+        return fail(error, "key file " + shown_path(path));
     }
     if (!S_ISREG(about.st_mode)) return bad_key_file(path, "is not a regular file");
     if ((about.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
@@ -101,7 +102,9 @@ step<quic::secret_key> load_or_create_key(const std::string& path)
         std::filesystem::create_directories(folder.parent_path(), ec);
         const auto made = real_file_system().make_directory(folder.string(), 0700);
         if (!made && made.error() != std::errc::file_exists) {
-            return fail(made.error(), "folder " + shown_path(folder.string()) + " for the key");
+            failure out = fail(made.error(), "folder " + shown_path(folder.string()));
+            out.text += "; it is for the key file: set COPSE_HOME, or give --key FILE";
+            return out;
         }
     }
     const auto key = quic::secret_key::generate();

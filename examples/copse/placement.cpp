@@ -36,7 +36,8 @@ step<void> sync_file(file_system& fs, const std::string& path)
 // Every folder between the destination and the file must be a folder, not a link to one.
 step<void> destination::check_folders(std::string_view name, bool make)
 {
-    for (std::size_t slash = name.find('/'); slash != name.npos; slash = name.find('/', slash + 1)) {
+    std::size_t slash = name.find('/');
+    for (; slash != name.npos; slash = name.find('/', slash + 1)) {
         const std::string_view part = name.substr(0, slash);
         if (known_folders_.contains(part)) continue;
         const std::string path = path_of(part);
@@ -51,8 +52,9 @@ step<void> destination::check_folders(std::string_view name, bool make)
         if (!about) return fail(about.error(), "folder " + shown_path(path));
         if (about.assume_value().kind != file_kind::directory) {
             return fail(exit_code::files,
-                        shown_path(path) + " is in the way: a folder of that name is needed there, and " +
-                            "links are not followed; remove it, or choose another folder by -o");
+                        shown_path(path) + " is in the way: a folder of that name is needed, and "
+                                           "links are not followed; remove it, or choose another "
+                                           "folder by -o");
         }
         known_folders_.emplace(part);
     }
@@ -73,8 +75,8 @@ step<destination::state> destination::look(const target_file& file)
     case file_kind::directory:
     case file_kind::other: break;
     }
-    return fail(exit_code::files, shown_path(path) + " exists and is not a file; remove it, or choose "
-                                                 "another folder by -o");
+    return fail(exit_code::files, shown_path(path) + " exists and is not a file; remove it, or "
+                                                     "choose another folder by -o");
 }
 
 awaitable<step<void>> destination::survey(std::vector<target_file>& files, offload_pool& pool,
@@ -102,6 +104,9 @@ awaitable<step<void>> destination::survey(std::vector<target_file>& files, offlo
         };
         const std::string path = path_of(files[i].name);
         const auto read = co_await store::import_file(fs_, pool, path, std::move(options));
+        if (!read && read.error() == std::errc::operation_canceled) {
+            co_return fail(exit_code::interrupted, "interrupted while comparing existing files");
+        }
         if (!read) co_return fail(read.error(), shown_path(path));
         files[i].in_place = read.value().root == files[i].hash;
         if (!files[i].in_place) in_the_way.push_back(i);
@@ -128,8 +133,9 @@ step<void> destination::place_one(const target_file& file, store::folder_store& 
     const auto moved = left > 1 ? from.copy(file.hash, path, force_)
                                 : from.take(file.hash, path, force_);
     if (!moved && moved.error() == std::errc::file_exists) {
-        return fail(exit_code::files, shown_path(path) + " appeared in the meantime: move it away, or "
-                                                     "use --force, and run the same command again");
+        return fail(exit_code::files, shown_path(path) + " appeared in the meantime: move it away, "
+                                                         "or use --force, and run the same command "
+                                                         "again");
     }
     if (!moved) return fail(moved.error(), shown_path(path));
     if (durable_ && left > 1) COPSE_TRYV(sync_file(fs_, path));  // a taken blob was synced before
@@ -167,7 +173,8 @@ awaitable<step<void>> destination::place(std::vector<target_file>& files, store:
         for (std::size_t i = first; i < end && placed; ++i) placed(files[i].size);
         const bool stop = co_await cancellation_requested();
         if (stop && end < files.size()) {
-            co_return fail(make_error_code(std::errc::operation_canceled), "export");
+            co_return fail(exit_code::interrupted, "interrupted while files were put in place; the "
+                                                   "same command goes on where this one ended");
         }
     }
     if (!durable_) co_return outcome::success();

@@ -1,5 +1,5 @@
-// What is going on, on standard error: one line that is rewritten on a terminal, plain lines now and
-// then anywhere else.
+// What is going on, on standard error: one line that is rewritten on a terminal, plain lines now
+// and then anywhere else.
 #pragma once
 
 #include <copse/core/asio.hpp>

@@ -115,8 +115,10 @@ public:
         if (!placed) co_return std::move(placed).as_failure();
         auto clean = [this] { return work_.remove(); };
         const bool gone = co_await offload(pool_, clean);
-        if (!gone) shown_.note("copse: some files were left in " + shown_path(options_.folder) + "/" +
-                               std::string(blob::partial_folder));
+        if (!gone) {
+            shown_.note("copse: some files were left in " +
+                        shown_path(to_.path_of(blob::partial_folder)));
+        }
         print_summary();
         co_return exit_code::ok;
     }
@@ -238,8 +240,9 @@ private:
             if (!downloaded) {
                 const bool stopped = downloaded.assume_error().code == exit_code::interrupted;
                 code = stopped ? close_code::interrupted : close_code::failed;
-            } else {
-                // The sender shall learn that everything arrived, before it learns that we left.
+            } else if (summary_.here > 0) {
+                // The sender shall learn that all it sent arrived before it learns that we left. Of
+                // a download from the beginning it can tell by the number of bytes.
                 static_cast<void>(co_await sleep_for(farewell));
             }
             connection_->close(static_cast<std::uint64_t>(code), "");
@@ -283,7 +286,8 @@ private:
             }
             shown_.end();
             shown_.note("copse: " + error.message() + "; trying again");
-            const std::error_code stop = co_await sleep_for(first_backoff * std::max(1U, fruitless));
+            const auto backoff = first_backoff * std::max(1U, fruitless);
+            const std::error_code stop = co_await sleep_for(backoff);
             if (stop) co_return explain(stop);
         }
         summary_.time = monotonic_clock::now() - began;
@@ -413,8 +417,8 @@ private:
     void announce(const blob::missing_parts& parts)
     {
         if (std::exchange(announced_, true)) return;
-        // The question for sizes brought the last chunk of each file. Where that is all of the file's
-        // last group it was kept, but it was not here before.
+        // The question for sizes brought the last chunk of each file. Where that is all of the
+        // file's last group it was kept, but it was not here before.
         std::uint64_t just_came = 0;
         std::map<hash::digest, std::uint64_t> sizes;
         for (const target_file& file : files_) {

@@ -263,9 +263,9 @@ private:
         v.acknowledged = report.acknowledged;
     }
 
-    // A getter that is content closes with code 0, as every program that is told to stop may. So the
-    // last answer must have been acknowledged, or all data was sent: a small answer can be overtaken
-    // by the close before its acknowledgement is on the way.
+    // A getter that is content closes with code 0, as every program that is told to stop may. So
+    // the last answer must have been acknowledged, or all data was sent: the close can overtake the
+    // acknowledgement of a small answer.
     [[nodiscard]] bool is_complete(const visit& v, const close_reason& why) const noexcept
     {
         const bool content = why.by_peer && why.application && why.code == 0;

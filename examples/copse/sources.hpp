@@ -1,4 +1,4 @@
-// What `copse send` offers: the regular files below the given paths, under the names they travel by.
+// What `copse send` offers: the regular files below the given paths, and the names they travel by.
 #pragma once
 
 #include "failure.hpp"
@@ -25,8 +25,8 @@ struct source_list {
     std::vector<std::string> unsupported;  ///< names no receiver would take, skipped; escaped
 };
 
-/// Lists the files below `paths`, and checks all names. Blocking. A link is followed only when it is
-/// given itself.
+/// Lists the files below `paths`, and checks all names. Blocking. A link is followed only when it
+/// is given itself.
 /// \param skip_unsupported leaves out files whose names cannot be sent, instead of failing.
 /// \par Errors exit_code::files.
 step<source_list> list_sources(file_system& fs, const std::vector<std::string>& paths,

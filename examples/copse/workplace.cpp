@@ -42,8 +42,8 @@ step<bool> workplace::make_folder(const std::string& path)
     const auto about = fs_->status(path);
     if (!about) return fail(about.error(), "folder " + shown_path(path));
     if (about.assume_value().kind != file_kind::directory) {
-        return fail(exit_code::files, shown_path(path) + " is not a folder, and links are not followed; "
-                                                     "remove it");
+        return fail(exit_code::files, shown_path(path) + " is not a folder, and links are not "
+                                                         "followed; remove it");
     }
     return made.has_value();
 }

@@ -211,7 +211,8 @@ quic::endpoint open_endpoint(const executor& ex, const arguments& args)
     return must(quic::endpoint::make(ex, std::move(options)), "bind");
 }
 
-std::chrono::seconds to_seconds(const arguments& args, std::string_view name, std::uint64_t otherwise)
+std::chrono::seconds to_seconds(const arguments& args, std::string_view name,
+                                std::uint64_t otherwise)
 {
     const auto given = args.get(name);
     return std::chrono::seconds(given ? to_number(*given) : otherwise);
