@@ -245,6 +245,55 @@ TEST_CASE("transfer: a collection arrives in two requests and is then complete",
         REQUIRE(again);
         CHECK(again.value().request.empty());
         CHECK(again.value().present_bytes == again.value().total_bytes);
+        // What the store knows is not asked for.
+        const auto requests = w.reports.size();
+        const auto known = co_await blob::fetch_manifest(w.getter, c.root, w.fetch_env, {}, w.where);
+        REQUIRE(known);
+        CHECK(known.value().names == c.names);
+        CHECK(known.value().sizes == m.value().sizes);
+        CHECK(w.reports.size() == requests);
+    });
+}
+
+namespace {
+
+awaitable<void> start_and_stall(world& w, hash::digest root, int& stalled)
+{
+    // Asks for everything and takes nothing.
+    auto s = co_await w.getter->open_bi();
+    if (!s) co_return;
+    blob::get_request request{root, blob::ranges_seq::root(bao::chunk_ranges::all())};
+    const auto bytes = blob::encode_request(request);
+    const auto sent = co_await s.value().send->write_copy(bytes);
+    if (!sent) co_return;
+    s.value().send->finish();
+    ++stalled;
+    const auto forever = co_await sleep_for(1h);
+    static_cast<void>(forever);
+}
+
+}  // namespace
+
+TEST_CASE("transfer: getters that take nothing hold no more than their share", "[blob][transfer]")
+{
+    run_world([](world& w) -> awaitable<void> {
+        const auto root = w.add(copse::test::pattern(6U << 20));
+        scope stallers(w.ex);
+        int stalled = 0;
+        for (int i = 0; i < 20; ++i) stallers.spawn(start_and_stall(w, root, stalled));
+        while (stalled < 20) {
+            const auto pause = co_await sleep_for(1ms);
+            static_cast<void>(pause);
+        }
+        // Another blob over the same connection still has to wait its turn behind them, so the
+        // share is what this looks at: 20 requests of 6 MiB, one connection.
+        const auto pause = co_await sleep_for(50ms);
+        static_cast<void>(pause);
+        CHECK(w.provide_buffers.limits().peak() <= blob::provide_options().connection_bytes);
+        CHECK(w.provide_buffers.limits().peak() > 0);
+        stallers.request_stop();
+        const auto joined = co_await stallers.join();
+        CHECK(joined);
     });
 }
 

@@ -45,6 +45,8 @@ struct provide_options {
     std::chrono::nanoseconds progress_timeout = std::chrono::seconds(60);
     /// Requests of one connection that are answered at the same time; more wait unread.
     std::size_t max_requests = 32;
+    /// Bytes read for one connection and not yet acknowledged by it; more are not read.
+    std::size_t connection_bytes = 4U << 20;
     /// Called on the executor with payload bytes given to the transport. Must not throw.
     std::function<void(std::uint64_t)> progress;
     /// Called on the executor at the end of each request. Must not throw.

@@ -42,12 +42,6 @@ inline result<missing_parts> compare(store::blob_store& with, std::span<const ha
     return out;
 }
 
-/// A collection's blobs as they are stored.
-struct stored_parts {
-    std::vector<hash::digest> hashes;
-    std::vector<std::string> names;
-};
-
 // The coroutines are inline for the sake of their closures: g++ gives those of others no linkage.
 
 inline awaitable<result<missing_parts>> missing_of_collection(const manifest& m,
@@ -72,10 +66,44 @@ inline awaitable<result<missing_parts>> missing_of_blob(hash::digest blob, fetch
     co_return compared;
 }
 
+/// On the pool: the sequence and the names as they are in the store.
+inline result<manifest> read_manifest(store::blob_store& from, const hash::digest& root)
+{
+    manifest out;
+    out.root = root;
+    COPSE_TRY(const auto bytes, read_blob(from, root, max_hash_sequence_bytes));
+    COPSE_TRY(const auto sequence, hash_sequence::from_bytes(bytes));
+    if (sequence.empty()) return blob_errc::bad_collection;
+    for (std::size_t i = 0; i < sequence.size(); ++i) out.hashes.push_back(sequence[i]);
+    COPSE_TRY(const auto meta, read_blob(from, out.hashes[0], max_collection_meta_bytes));
+    COPSE_TRY(out.names, decode_collection_meta(meta, sequence.size()));
+    return out;
+}
+
+/// On the pool: the sizes that the store knows for certain. \return whether these are all.
+inline result<bool> read_sizes(store::blob_store& from, manifest& m)
+{
+    for (std::size_t i = 1; i < m.hashes.size(); ++i) {
+        COPSE_TRY(const auto have, from.status(m.hashes[i]));
+        if (!have.size_proven) return false;
+        m.sizes.push_back(have.size);
+    }
+    return true;
+}
+
 inline awaitable<result<manifest>> get_manifest(std::shared_ptr<connection> c, hash::digest root,
                                                 fetch_environment& env, fetch_options options,
                                                 fetch_diagnostics& where)
 {
+    auto look = [&root, &env]() -> result<manifest> {
+        COPSE_TRY(auto found, read_manifest(env.store, root));
+        COPSE_TRY(const bool all, read_sizes(env.store, found));
+        if (!all) return store::store_errc::missing;
+        return found;
+    };
+    auto known = co_await offload(env.pool, look);
+    if (known) co_return std::move(known).assume_value();
+
     // The sequence and the names whole, and the last chunk of every file: its size, proven.
     std::map<hash::digest, std::uint64_t> sizes;
     options.blob = [&sizes, user = options.blob](const fetched_blob& b) {
@@ -86,29 +114,16 @@ inline awaitable<result<manifest>> get_manifest(std::shared_ptr<connection> c, h
     get_request wanted;
     wanted.hash = root;
     wanted.ranges = ranges_seq::builder()
-                         .from(0, bao::chunk_ranges::all())
-                         .from(2, bao::chunk_ranges::last_chunk())
-                         .build();
-    manifest m;
-    m.root = root;
+                        .from(0, bao::chunk_ranges::all())
+                        .from(2, bao::chunk_ranges::last_chunk())
+                        .build();
     const auto fetched = co_await fetch(c, std::move(wanted), env, options, where);
     if (!fetched) co_return fetched.error();
 
-    auto job = [&root, &env]() -> result<stored_parts> {
-        stored_parts out;
-        COPSE_TRY(const auto bytes, read_blob(env.store, root, max_hash_sequence_bytes));
-        COPSE_TRY(const auto sequence, hash_sequence::from_bytes(bytes));
-        if (sequence.empty()) return blob_errc::bad_collection;
-        for (std::size_t i = 0; i < sequence.size(); ++i) out.hashes.push_back(sequence[i]);
-        COPSE_TRY(const auto meta,
-                  read_blob(env.store, out.hashes[0], max_collection_meta_bytes));
-        COPSE_TRY(out.names, decode_collection_meta(meta, sequence.size()));
-        return out;
-    };
-    auto parts = co_await offload(env.pool, job);
-    if (!parts) co_return parts.error();
-    m.hashes = std::move(parts.assume_value().hashes);
-    m.names = std::move(parts.assume_value().names);
+    auto read = [&root, &env] { return read_manifest(env.store, root); };
+    auto stored = co_await offload(env.pool, read);
+    if (!stored) co_return stored.error();
+    manifest m = std::move(stored).assume_value();
     for (std::size_t i = 1; i < m.hashes.size(); ++i) {
         const auto found = sizes.find(m.hashes[i]);
         if (found == sizes.end()) co_return blob_errc::truncated_response;

@@ -187,8 +187,11 @@ class provider final {
 public:
     provider(std::shared_ptr<connection> c, provide_environment& env, provide_options options)
         : connection_(std::move(c)), env_(env), options_(std::move(options)),
-          requests_(connection_->get_executor()), watcher_(connection_->get_executor())
+          share_("provide: buffers of a connection", options_.connection_bytes),
+          share_returned_(connection_->get_executor()), requests_(connection_->get_executor()),
+          watcher_(connection_->get_executor())
     {
+        assert(options_.connection_bytes >= provide_buffer_bytes);
         assert(env_.buffers.extent_bytes() >= provide_buffer_bytes);
     }
 
@@ -231,6 +234,25 @@ private:
         explicit slot_waiter(const executor& ex) : came(ex) {}
         void buffer_available() noexcept override { came.notify_all(); }
         event came;
+    };
+
+    /// A filled buffer that the transport keeps until it is acknowledged. Every stream is joined or
+    /// reset before the provider ends, so none outlives it.
+    struct sent_buffer {
+        sent_buffer(provider& p, disk::leaf_pool::buffer b, credit c)
+            : owner(p), buffer(std::move(b)), share(std::move(c))
+        {
+        }
+        sent_buffer(const sent_buffer&) = delete;
+        sent_buffer& operator=(const sent_buffer&) = delete;
+        ~sent_buffer()
+        {
+            share.reset();
+            owner.share_returned_.notify_all();
+        }
+        provider& owner;
+        disk::leaf_pool::buffer buffer;
+        credit share;
     };
 
     awaitable<void> watch()
@@ -307,24 +329,37 @@ private:
     awaitable<std::error_code> send_answer(answer& reply, send_stream& to, active& progress)
     {
         while (!reply.done()) {
+            auto share = co_await take_share();
+            if (!share) co_return share.error();
             auto slot = co_await take_buffer();
             if (!slot) co_return slot.error();
-            const auto buffer =
-                std::make_shared<disk::leaf_pool::buffer>(std::move(slot).assume_value());
+            const auto taken = std::make_shared<sent_buffer>(*this, std::move(slot).assume_value(),
+                                                             std::move(share).assume_value());
             const std::uint64_t payload = reply.payload_bytes();
-            auto job = [&reply, &buffer] { return reply.fill(buffer->bytes()); };
+            auto job = [&reply, &taken] { return reply.fill(taken->buffer.bytes()); };
             const auto filled = co_await offload(env_.pool, job);
             if (!filled) co_return filled.error();
             if (filled.assume_value() == 0) continue;
             shared_bytes data;
-            data.bytes = buffer->bytes().first(filled.assume_value());
-            data.owner = buffer;
+            data.bytes = taken->buffer.bytes().first(filled.assume_value());
+            data.owner = taken;
             const auto sent = co_await to.write(std::move(data));
             if (!sent) co_return sent.error();
             progress.moved += filled.assume_value();
             if (options_.progress) options_.progress(reply.payload_bytes() - payload);
         }
         co_return std::error_code{};
+    }
+
+    // A getter that went away keeps its share until the idle timeout, and no more than that.
+    awaitable<result<credit>> take_share()
+    {
+        for (;;) {
+            credit share = share_.try_take(provide_buffer_bytes);
+            if (share) co_return std::move(share);
+            const std::error_code ec = co_await share_returned_.wait();
+            if (ec) co_return ec;
+        }
     }
 
     awaitable<result<disk::leaf_pool::buffer>> take_buffer()
@@ -350,6 +385,8 @@ private:
     std::shared_ptr<connection> connection_;
     provide_environment& env_;
     provide_options options_;
+    budget share_;
+    event share_returned_;
     scope requests_;
     scope watcher_;
     std::list<active> active_;
