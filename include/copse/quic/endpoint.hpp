@@ -50,6 +50,10 @@ struct endpoint_options {
     std::size_t accept_backlog = 64;
 };
 
+/// Limits of GnuTLS: bytes in the name of a protocol, and protocols that an endpoint listens to.
+inline constexpr std::size_t max_alpn_bytes = 31;
+inline constexpr std::size_t max_protocols = 8;
+
 class endpoint;
 
 /// Incoming connections of one protocol.
@@ -91,12 +95,12 @@ public:
     [[nodiscard]] executor get_executor() const;
 
     /// Accepts connections that offer `alpn`. Of several offered, the one listened to first wins.
-    /// \pre not empty, at most 255 bytes, not listened to before.
+    /// \pre 1 to max_alpn_bytes bytes, not listened to before, at most max_protocols in all.
     [[nodiscard]] listener listen(std::string_view alpn);
 
     /// Dials a peer: all its UDP addresses, staggered; the first that proves the identity wins.
     /// \par Errors `no_usable_address`, `unreachable`, `peer_id_mismatch`, `no_common_protocol`,
-    ///      `handshake_timeout`, `limit_reached`.
+    ///      `handshake_timeout`, `limit_reached`, std::errc::invalid_argument for an impossible `alpn`.
     /// \par Cancellation total: attempts are abandoned.
     awaitable<result<std::shared_ptr<connection>>> connect(endpoint_address peer, std::string alpn);
 

@@ -15,7 +15,8 @@ inline constexpr std::uint8_t alert_unknown_ca = 48;
 inline constexpr std::uint64_t crypto_error_base = 0x100;      // RFC 9001 section 4.8
 inline constexpr std::uint64_t alert_no_application_protocol = 120;
 inline constexpr std::size_t max_reason = 256;
-// Flush for credit alone once this much came back: less than ngtcp2's smallest threshold.
+// Flush for credit alone once this much came back, or a quarter of the smallest window if that is
+// less: before ngtcp2's smallest threshold.
 inline constexpr std::size_t credit_flush_bytes = 8U << 10;
 
 inline const std::uint8_t* raw_bytes(const std::byte* p) noexcept
@@ -302,7 +303,7 @@ void connection_state::receive(byte_view datagram, const ngtcp2_path& path, std:
     const path_buffer own(local_, remote_);
     // A dialler bound to a wildcard address does not follow the local address the reply came to.
     if (!server_) known.local = own.path.local;
-    reading_ = true;
+    reading_ = heard_ = true;
     const int rv = ::ngtcp2_conn_read_pkt(conn_, &known, &info, raw_bytes(datagram.data()),
                                           datagram.size(), now);
     reading_ = false;
@@ -346,7 +347,10 @@ void connection_state::fail(int error)
         } else if (!established_) {
             why.error = transport_errc::handshake_failed;
         }
-        end(std::move(why));
+        // Draining: copies of the first packets that come late are not a new connection.
+        closing_connection record;
+        record.until = timestamp_now() + 3 * ::ngtcp2_conn_get_pto(conn_);
+        end(std::move(why), std::move(record));
         return;
     }
     case NGTCP2_ERR_IDLE_CLOSE: why.error = transport_errc::idle_timeout; break;
@@ -376,24 +380,35 @@ void connection_state::fail(int error)
         why.code = native.error_code;
         why.reason = ::ngtcp2_strerror(error);
     }
-    std::vector<std::byte> packet(1200);
-    const path_buffer path(local_, remote_);
-    ngtcp2_path_storage used;
-    ::ngtcp2_path_storage_zero(&used);
+    end(std::move(why), write_close(native));
+}
+
+// Writes and sends the close packet, and leaves what answers stragglers with it.
+closing_connection connection_state::write_close(const native_close& native)
+{
+    closing_connection record;
+    record.packet.resize(1200);
+    ngtcp2_path_storage path;
+    ::ngtcp2_path_storage_zero(&path);
     ngtcp2_pkt_info info{};
-    const auto n = ::ngtcp2_conn_write_connection_close(conn_, &used.path, &info,
-                                                        raw_bytes(packet.data()), packet.size(),
-                                                        &native, timestamp_now());
-    if (n > 0) {
-        packet.resize(static_cast<std::size_t>(n));
-        outgoing_datagrams out;
-        out.bytes = packet;
-        out.segment_size = packet.size();
-        out.to = remote_;
-        if (server_) out.from = local_;
-        owner_->send(socket_, out);
-    }
-    end(std::move(why));
+    const timestamp now = timestamp_now();
+    const auto n = ::ngtcp2_conn_write_connection_close(conn_, &path.path, &info,
+                                                        raw_bytes(record.packet.data()),
+                                                        record.packet.size(), &native, now);
+    if (n <= 0) return {};
+    record.packet.resize(static_cast<std::size_t>(n));
+    const socket_address local = read_sockaddr(path.path.local);
+    record.socket = owner_->socket_at(local, socket_);
+    record.remote = read_sockaddr(path.path.remote);
+    if (server_) record.local = local;
+    record.until = now + 3 * ::ngtcp2_conn_get_pto(conn_);
+    outgoing_datagrams out;
+    out.bytes = record.packet;
+    out.segment_size = record.packet.size();
+    out.to = record.remote;
+    out.from = record.local;
+    owner_->send(record.socket, out);
+    return record;
 }
 
 int connection_state::on_handshake_completed()
@@ -414,6 +429,7 @@ std::shared_ptr<stream_state> connection_state::adopt(std::int64_t id)
 int connection_state::on_stream_open(std::int64_t id)
 {
     auto s = adopt(id);
+    s->unaccepted = true;
     const bool bidirectional = (id & 2) == 0;
     (bidirectional ? incoming_bi_ : incoming_uni_).push_back(std::move(s));
     incoming_changed_.notify_all();
@@ -432,7 +448,7 @@ int connection_state::on_stream_data(std::uint32_t flags, std::int64_t id, byte_
         return 0;
     }
     if (flags & NGTCP2_STREAM_DATA_FLAG_FIN) s->fin_received = true;
-    if (s->sink && s->queued() == 0 && !data.empty()) {
+    if (s->sink && !s->sink_error && s->queued() == 0 && !data.empty()) {
         const auto verdict = s->sink->consume(data);
         if (!verdict) {
             s->sink_error = verdict.error();
@@ -450,6 +466,11 @@ int connection_state::on_stream_data(std::uint32_t flags, std::int64_t id, byte_
             if (s->fin_received) s->recv_changed.notify_all();
             return 0;
         }
+    }
+    // A reader that never catches up must not leave what it has read behind.
+    if (s->head > s->queued()) {
+        s->queue.erase(s->queue.begin(), s->queue.begin() + static_cast<std::ptrdiff_t>(s->head));
+        s->head = 0;
     }
     s->queue.insert(s->queue.end(), data.begin(), data.end());
     s->recv_changed.notify_all();
@@ -495,7 +516,12 @@ void connection_state::credit_stream(stream_state& s, std::size_t bytes)
 void connection_state::return_credit(stream_state& s, std::size_t bytes)
 {
     credit_stream(s, bytes);
-    if (credit_since_flush_ >= credit_flush_bytes && owner_ && !reading_) owner_->mark_dirty(*this);
+    if (!owner_ || reading_) return;
+    const endpoint_options& o = owner_->options;
+    const std::size_t enough =
+        std::min({credit_flush_bytes, o.connection_window / 4, o.remote_stream_window / 4,
+                  o.local_stream_window / 4});
+    if (credit_since_flush_ >= enough) owner_->mark_dirty(*this);
 }
 
 std::size_t connection_state::grow_window(stream_state& s, std::size_t bytes)
@@ -581,16 +607,18 @@ void connection_state::on_stream_window(stream_state* s)
 
 int connection_state::on_acked(std::uint64_t offset, std::uint64_t length, stream_state* s)
 {
-    if (!s || s->send_reset || s->send_stopped) return 0;
+    if (!s) return 0;
     s->acked = offset + length;
+    if (length == 0) s->fin_frame_acked = true;
     while (!s->chunks.empty() && s->base + s->chunks.front().bytes.size() <= s->acked &&
            s->next_chunk > 0) {
         s->base += s->chunks.front().bytes.size();
         s->chunks.pop_front();
         --s->next_chunk;
     }
-    if (s->fin_sent && s->acked == s->queued_end && (!s->fin_alone || length == 0)) {
-        s->fin_acked = true;
+    if (s->fin_sent && s->acked == s->queued_end) {
+        s->fin_acked = !s->fin_alone || s->fin_frame_acked;
+        ends_in_doubt_ = ends_in_doubt_ || !s->fin_acked;
     }
     s->send_changed.notify_all();
     return 0;
@@ -604,16 +632,62 @@ void connection_state::reset_stream(stream_state& s, std::uint64_t code)
         shutdown_write(conn_, s.id, code);
         owner_->mark_dirty(*this);
     }
-    drop_queued(s);
+    drop_unsent(s);
 }
 
-// Nothing of a reset stream is sent again, so ngtcp2 does not look at its data any more.
-void connection_state::drop_queued(stream_state& s)
+// What was given to ngtcp2 stays until it is acknowledged or the stream is closed: 0.12 repeats lost
+// data of a reset stream too.
+void connection_state::drop_unsent(stream_state& s)
+{
+    if (s.next_position > 0) {
+        shared_bytes& partial = s.chunks[s.next_chunk++];
+        partial.bytes = partial.bytes.first(std::exchange(s.next_position, 0));
+    }
+    s.chunks.erase(s.chunks.begin() + static_cast<std::ptrdiff_t>(s.next_chunk), s.chunks.end());
+    s.queued_end = s.sent_end;
+    s.send_changed.notify_all();
+}
+
+// Only for streams that ngtcp2 has forgotten or is about to.
+void connection_state::drop_chunks(stream_state& s)
 {
     s.chunks.clear();
     s.next_chunk = 0;
     s.next_position = 0;
     s.send_changed.notify_all();
+}
+
+// The FIN was sent alone and all data is acknowledged, but a repetition may have joined the two, which
+// ngtcp2 reports like data. With nothing in flight and nothing to send all has arrived.
+void connection_state::settle_ends()
+{
+    native_statistics now;
+    get_statistics(conn_, now);
+    if (now.bytes_in_flight > 0) return;
+    ends_in_doubt_ = false;
+    for (auto& [id, s] : streams_) {
+        if (s->fin_acked || !s->fin_sent || s->send_reset || s->acked != s->queued_end) continue;
+        s->fin_acked = true;
+        s->send_changed.notify_all();
+    }
+}
+
+// ngtcp2 tells of STOP_SENDING only when asked to write. A writer that waits for credit never would,
+// so it is asked for the impossible, which answers without writing anything.
+void connection_state::notice_stops()
+{
+    ngtcp2_vec endless{nullptr, SIZE_MAX};
+    for (auto& [id, s] : streams_) {
+        if (!s->send_handle || s->ready || s->send_reset || s->send_stopped || s->fin_sent) continue;
+        ngtcp2_path_storage path;
+        ::ngtcp2_path_storage_zero(&path);
+        std::uint8_t none = 0;
+        const auto n = ::ngtcp2_conn_writev_stream(conn_, &path.path, nullptr, &none, 0, nullptr, 0,
+                                                   id, &endless, 1, timestamp_now());
+        if (n != NGTCP2_ERR_STREAM_SHUT_WR) continue;
+        s->send_stopped = true;
+        drop_unsent(*s);
+    }
 }
 
 int connection_state::on_stream_close(std::uint32_t flags, std::int64_t id, std::uint64_t code,
@@ -625,7 +699,7 @@ int connection_state::on_stream_close(std::uint32_t flags, std::int64_t id, std:
     const bool has_code = (flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) != 0;
     if (!s->fin_acked && !s->send_reset) {
         // Closed before we knew of the end: it was acknowledged with it, or the peer stopped us.
-        s->fin_acked = s->fin_sent && !has_code;
+        s->fin_acked = s->fin_sent && (!has_code || s->acked == s->queued_end);
         s->send_stopped = !s->fin_acked;
         if (has_code) s->stop_code = code;
     }
@@ -634,18 +708,29 @@ int connection_state::on_stream_close(std::uint32_t flags, std::int64_t id, std:
         s->reset_code = code;
         settle_receive(*s);
     }
-    drop_queued(*s);
+    drop_chunks(*s);
     s->recv_changed.notify_all();
     streams_.erase(id);
-    // A stream that is gone frees its place in the limit that we advertised.
     const bool by_peer = ((id & 1) != 0) != server_;
-    if (by_peer) {
-        if ((id & 2) == 0) ::ngtcp2_conn_extend_max_streams_bidi(conn_, 1);
-        else ::ngtcp2_conn_extend_max_streams_uni(conn_, 1);
-    } else {
-        open_changed_.notify_all();
-    }
+    if (!by_peer) open_changed_.notify_all();
+    else if (!s->unaccepted) free_place(id);
     return 0;
+}
+
+// A stream that is gone frees its place in the limit that we advertised, but not while it still waits
+// to be accepted: the queue would grow without end.
+void connection_state::free_place(std::int64_t id)
+{
+    if ((id & 2) == 0) ::ngtcp2_conn_extend_max_streams_bidi(conn_, 1);
+    else ::ngtcp2_conn_extend_max_streams_uni(conn_, 1);
+}
+
+void connection_state::accepted(stream_state& s)
+{
+    s.unaccepted = false;
+    if (!s.closed || !conn_) return;
+    free_place(s.id);
+    owner_->mark_dirty(*this);
 }
 
 int connection_state::on_new_connection_id(ngtcp2_cid* cid, std::uint8_t* token, std::size_t length)
@@ -768,7 +853,7 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
             }
             if (n == NGTCP2_ERR_STREAM_SHUT_WR || n == NGTCP2_ERR_STREAM_NOT_FOUND) {
                 if (!s->send_reset) s->send_stopped = true;
-                drop_queued(*s);
+                drop_unsent(*s);
                 s->ready = false;
                 ready_.pop_front();
                 continue;
@@ -833,12 +918,13 @@ void connection_state::send_batch(const batch& b, byte_view bytes)
     message.to = b.to;
     if (server_) message.from = b.from;
     message.ecn = b.ecn;
-    owner_->send(socket_, message);
+    owner_->send(owner_->socket_at(b.from, socket_), message);
 }
 
 bool connection_state::flush(unsigned batches)
 {
     credit_since_flush_ = 0;
+    if (conn_ && std::exchange(heard_, false)) notice_stops();
     for (unsigned i = 0; i < batches; ++i) {
         if (!conn_ || !owner_ || owner_->blocked) return false;
         const timestamp now = timestamp_now();
@@ -851,7 +937,10 @@ bool connection_state::flush(unsigned batches)
         // Pacing starts with the first round-trip sample: by the assumed 333 ms of RFC 9002 it would
         // hold back the dialler's second flight for tens of milliseconds.
         if (established_) ::ngtcp2_conn_update_pkt_tx_time(conn_, now);
-        if (!out.more) return false;
+        if (!out.more) {
+            if (ends_in_doubt_) settle_ends();
+            return false;
+        }
     }
     return true;
 }
@@ -925,63 +1014,37 @@ void connection_state::close(std::uint64_t code, std::string_view reason, bool a
         close_wanted_ = std::move(why);
         return;
     }
-    endpoint::state::closing_connection record;
+    // What is queued and may be sent goes first: a response and its end are not cut off.
+    if (conn_) flush(1);
+    if (!owner_) return;
+    closing_connection record;
     if (conn_) {
-        // What is queued and may be sent goes first: a response and its end are not cut off.
-        flush(1);
-    }
-    if (conn_ && owner_) {
         native_close native;
         set_default(native);
         if (application) set_application(native, code, why.reason);
         else set_transport(native, code);
-        record.packet.resize(1200);
-        ngtcp2_path_storage path;
-        ::ngtcp2_path_storage_zero(&path);
-        ngtcp2_pkt_info info{};
-        const timestamp now = timestamp_now();
-        const auto n = ::ngtcp2_conn_write_connection_close(
-            conn_, &path.path, &info, raw_bytes(record.packet.data()), record.packet.size(), &native,
-            now);
-        record.packet.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
-        if (!record.packet.empty()) {
-            record.ids = ids_;
-            record.socket = socket_;
-            record.remote = remote_;
-            if (server_) record.local = local_;
-            record.until = now + 3 * ::ngtcp2_conn_get_pto(conn_);
-            outgoing_datagrams out;
-            out.bytes = record.packet;
-            out.segment_size = record.packet.size();
-            out.to = record.remote;
-            out.from = record.local;
-            owner_->send(socket_, out);
-        }
+        record = write_close(native);
     }
-    if (!owner_) return;
-    auto* const owner = owner_;
-    const auto keep = shared_from_this();
-    end(std::move(why));
-    if (!record.packet.empty()) owner->forget(*this, std::move(record));
+    end(std::move(why), std::move(record));
 }
 
-void connection_state::end(close_reason why)
+void connection_state::end(close_reason why, closing_connection record)
 {
     if (!owner_) return;
     const auto keep = shared_from_this();
     why_ = std::move(why);
-    endpoint::state::closing_connection none;
-    none.ids = ids_;
-    owner_->forget(*this, std::move(none));
+    record.ids = ids_;
+    owner_->forget(*this, std::move(record));
     owner_ = nullptr;
     for (auto& [id, s] : streams_) {
         s->closed = true;
         s->window.reset();
-        drop_queued(*s);
+        drop_chunks(*s);
         s->recv_changed.notify_all();
     }
     streams_.clear();
     ready_.clear();
+    failed_sinks_.clear();
     ::ngtcp2_conn_del(std::exchange(conn_, nullptr));
     ::gnutls_deinit(std::exchange(session_, nullptr));
     reserved_.reset();

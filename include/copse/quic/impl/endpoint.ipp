@@ -90,8 +90,8 @@ void endpoint::state::receive(std::size_t index, const received_datagrams& in)
         }
         if (const auto found = closing_routes.find(key); found != closing_routes.end()) {
             // Answered at exponentially rarer packets (RFC 9000 section 10.2.1).
-            closing_connection& c = closing.at(found->second);
-            if (std::has_single_bit(++c.heard)) {
+            detail::closing_connection& c = closing.at(found->second);
+            if (!c.packet.empty() && std::has_single_bit(++c.heard)) {
                 outgoing_datagrams out;
                 out.bytes = c.packet;
                 out.segment_size = c.packet.size();
@@ -259,15 +259,14 @@ awaitable<void> endpoint::state::timer_loop()
 
 // ---- tables ---------------------------------------------------------------------------------------
 
-void endpoint::state::forget(detail::connection_state& c, closing_connection record)
+void endpoint::state::forget(detail::connection_state& c, detail::closing_connection record)
 {
-    if (connections.erase(c.serial_) > 0) {
-        if (c.server_ && !c.established()) --handshakes;
-        if (c.armed_ != detail::never) deadlines.erase({c.armed_, c.serial_});
-        c.armed_ = detail::never;
-        for (const auto& id : record.ids) routes.erase(id);
-    }
-    if (record.packet.empty() || closing.size() >= max_closing) return;
+    connections.erase(c.serial_);
+    if (c.server_ && !c.established()) --handshakes;
+    if (c.armed_ != detail::never) deadlines.erase({c.armed_, c.serial_});
+    c.armed_ = detail::never;
+    for (const auto& id : record.ids) routes.erase(id);
+    if (record.until == 0 || closing.size() >= max_closing) return;
     for (const auto& id : record.ids) closing_routes.emplace(id, c.serial_);
     deadlines.emplace(record.until, c.serial_);
     closing.emplace(c.serial_, std::move(record));
@@ -298,6 +297,19 @@ std::optional<std::size_t> endpoint::state::socket_for(const socket_address& rem
         if (sockets[i]->local_address().family == remote.family) return i;
     }
     return std::nullopt;
+}
+
+std::size_t endpoint::state::socket_at(const socket_address& local, std::size_t first) const
+{
+    const auto serves = [&](std::size_t i) {
+        const socket_address at = sockets[i]->local_address();
+        return at.family == local.family && at.port == local.port &&
+               (at.is_unspecified() || at.ip == local.ip);
+    };
+    for (std::size_t i = 0; i < sockets.size() && !serves(first); ++i) {
+        if (serves(i)) return i;
+    }
+    return first;
 }
 
 // ---- listener -------------------------------------------------------------------------------------
@@ -394,7 +406,8 @@ executor endpoint::get_executor() const
 
 listener endpoint::listen(std::string_view alpn)
 {
-    assert(!alpn.empty() && alpn.size() <= 255);
+    assert(!alpn.empty() && alpn.size() <= max_alpn_bytes);
+    assert(state_->listeners.size() < max_protocols);
     auto l = std::make_shared<listener::state>(state_->ex);
     l->alpn = alpn;
     state_->listeners.push_back(l);
@@ -467,6 +480,9 @@ awaitable<result<std::shared_ptr<connection>>> endpoint::connect(endpoint_addres
                                                                  std::string alpn)
 {
     const auto ep = state_;
+    if (alpn.empty() || alpn.size() > max_alpn_bytes) {
+        co_return make_error_code(std::errc::invalid_argument);
+    }
     std::vector<std::pair<socket_address, std::size_t>> targets;
     for (const path_address& path : peer.paths) {
         const auto* const ip = std::get_if<socket_address>(&path);

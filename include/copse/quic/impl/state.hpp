@@ -55,6 +55,18 @@ struct connection_id {
 /// Length of the ids we issue: a worker index (0 so far), then random bytes.
 inline constexpr std::size_t connection_id_length = 8;
 
+/// What is left of a connection that ended: its close packet answers stragglers, or without one they
+/// are swallowed (RFC 9000 section 10.2).
+struct closing_connection {
+    std::set<connection_id> ids;
+    std::vector<std::byte> packet;  ///< empty: the peer closed
+    std::size_t socket = 0;
+    socket_address remote;
+    socket_address local;
+    std::uint64_t heard = 0;
+    timestamp until = 0;            ///< 0: nothing is left
+};
+
 /// Both directions of one stream. Lives until both handles are dropped and ngtcp2 closed it.
 struct stream_state {
     stream_state(const executor& ex, std::int64_t stream_id)
@@ -64,6 +76,7 @@ struct stream_state {
 
     const std::int64_t id;
     bool closed = false;  ///< ngtcp2 forgot it: its id must not be used any more
+    bool unaccepted = false;  ///< opened by the peer, not yet taken by accept_bi() or accept_uni()
 
     // Sending. chunks[0] starts at `base`; bytes before `acked` are released.
     event send_changed;
@@ -77,7 +90,8 @@ struct stream_state {
     bool fin_wanted = false;
     bool fin_sent = false;
     bool fin_alone = false;           ///< the FIN went in a frame of its own
-    bool fin_acked = false;
+    bool fin_frame_acked = false;     ///< that frame was acknowledged
+    bool fin_acked = false;           ///< as was everything before it
     bool send_reset = false;          ///< by us
     bool send_stopped = false;        ///< by the peer
     std::optional<std::uint64_t> stop_code;
@@ -155,6 +169,7 @@ public:
     std::size_t grow_window(stream_state& s, std::size_t bytes);
     void feed_sink(stream_state& s);
     void drop_handle(stream_state& s, bool sending);
+    void accepted(stream_state& s);
     void close(std::uint64_t code, std::string_view reason, bool application = true);
 
     [[nodiscard]] bool established() const noexcept { return established_; }
@@ -192,10 +207,15 @@ public:
 private:
     void start(ngtcp2_conn* conn);
     void settle_receive(stream_state& s);
-    void drop_queued(stream_state& s);
+    void drop_unsent(stream_state& s);
+    void drop_chunks(stream_state& s);
+    void settle_ends();
+    void notice_stops();
+    void free_place(std::int64_t id);
     void after_read();
     void fail(int library_error);
-    void end(close_reason why);
+    closing_connection write_close(const native_close& native);
+    void end(close_reason why, closing_connection record = {});
     void credit_stream(stream_state& s, std::size_t bytes);
     std::shared_ptr<stream_state> adopt(std::int64_t id);
     struct batch;
@@ -219,6 +239,8 @@ private:
     bool established_ = false;
     bool completed_now_ = false;
     bool reading_ = false;
+    bool heard_ = false;         ///< a datagram came in since the last flush
+    bool ends_in_doubt_ = false; ///< a FIN may have been acknowledged unseen
     std::optional<close_reason> close_wanted_;
     std::uint64_t bytes_sent_ = 0;
     std::uint64_t bytes_received_ = 0;
@@ -234,17 +256,6 @@ namespace copse::quic {
 struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     state(executor e, endpoint_options o);
 
-    /// Connections closed by us: their close packet answers stragglers (RFC 9000 section 10.2.1).
-    struct closing_connection {
-        std::set<detail::connection_id> ids;
-        std::vector<std::byte> packet;
-        std::size_t socket = 0;
-        socket_address remote;
-        socket_address local;
-        std::uint64_t heard = 0;
-        detail::timestamp until = 0;
-    };
-
     // Loops, owned by `work`.
     awaitable<void> receive_loop(std::size_t socket);
     awaitable<void> timer_loop();
@@ -256,13 +267,15 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     void mark_dirty(detail::connection_state& c);
     void flush_dirty();
     void arm(detail::connection_state& c);
-    /// Takes a connection out of the tables; a close packet is kept to answer stragglers.
-    void forget(detail::connection_state& c, closing_connection record);
+    /// Takes a connection out of the tables and keeps what is left of it for stragglers.
+    void forget(detail::connection_state& c, detail::closing_connection record);
     void established(const std::shared_ptr<detail::connection_state>& c);
     /// False when the socket is full: the datagrams are kept and nothing more may be sent now.
     bool send(std::size_t socket, const outgoing_datagrams& out);
     [[nodiscard]] std::vector<std::string> alpns() const;
     [[nodiscard]] std::optional<std::size_t> socket_for(const socket_address& remote) const;
+    /// The socket that sends from `local`, after a migration maybe another than at first.
+    [[nodiscard]] std::size_t socket_at(const socket_address& local, std::size_t first) const;
 
     const executor ex;
     const endpoint_options options;
@@ -281,7 +294,7 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     std::vector<std::shared_ptr<listener::state>> listeners;
     std::size_t handshakes = 0;
 
-    std::map<std::uint64_t, closing_connection> closing;
+    std::map<std::uint64_t, detail::closing_connection> closing;
     std::map<detail::connection_id, std::uint64_t> closing_routes;
     static constexpr std::size_t max_closing = 256;
     void expire_closing(detail::timestamp now);

@@ -256,6 +256,7 @@ private:
             if (!from.empty()) {
                 opened_stream s = std::move(from.front());
                 from.pop_front();
+                c_->accepted(*s);
                 co_return s;
             }
             if (c_->why_) co_return c_->why_->error;
