@@ -365,6 +365,47 @@ TEST_CASE("transfer: a request that makes no sense is refused by a code", "[blob
     });
 }
 
+namespace {
+
+awaitable<void> provide_until_stopped(quic::listener l, world& w)
+{
+    // One connection, cancelled in the middle of an answer that nobody reads.
+    auto c = co_await l.accept();
+    if (!c) co_return;
+    scope providing(w.ex);
+    auto serve = [](std::shared_ptr<connection> on, world& in) -> awaitable<void> {
+        const auto why = co_await blob::provide(std::move(on), in.provide_env, {});
+        CHECK(why.error == std::errc::operation_canceled);
+    };
+    providing.spawn(serve(c.value(), w));
+    while (w.provide_buffers.limits().peak() < 1000000) {
+        const auto pause = co_await sleep_for(1ms);
+        if (pause) break;
+    }
+    providing.request_stop();
+    const auto joined = co_await providing.join();
+    CHECK(joined);
+    CHECK(w.provide_buffers.limits().used() == 0);
+}
+
+}  // namespace
+
+TEST_CASE("transfer: a cancelled provider leaves nothing under way", "[blob][transfer]")
+{
+    run_world(
+        [](world& w) -> awaitable<void> {
+            scope getting(w.ex);
+            int asked = 0;
+            getting.spawn(start_and_stall(w, w.add(copse::test::pattern(6U << 20)), asked));
+            const auto why = co_await w.getter->closed();
+            CHECK(why.by_peer);
+            getting.request_stop();
+            const auto joined = co_await getting.join();
+            CHECK(joined);
+        },
+        provide_until_stopped);
+}
+
 // ---- credit ---------------------------------------------------------------------------------------
 
 namespace {

@@ -20,7 +20,8 @@ namespace copse::blob {
 /// Buffers of a provider's pool are at least this large: an extent of 256 KiB with its hash pairs.
 inline constexpr std::size_t provide_buffer_bytes = (256U << 10) + (8U << 10);
 
-/// What a provider works with; all of it must outlive its serve() calls.
+/// What a provider works with; all of it must outlive provide(), and `buffers` the connection too,
+/// which keeps what was sent until it is acknowledged.
 struct provide_environment {
     store::blob_store& store;
     offload_pool& pool;         ///< where data is read and verified
@@ -57,7 +58,8 @@ struct provide_options {
 /// \param c    connection of protocol `blob::alpn`.
 /// \param env  must outlive the awaitable.
 /// \return     why the connection ended.
-/// \par Cancellation terminal: requests are aborted and joined; the connection stays open.
+/// \par Cancellation terminal: requests are aborted and joined. The connection stays open, unless data
+///      of theirs is still under way: then it is closed (code 0), which gives the buffers back.
 awaitable<close_reason> provide(std::shared_ptr<connection> c, provide_environment& env,
                                 provide_options options);
 

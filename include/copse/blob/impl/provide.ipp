@@ -187,8 +187,9 @@ class provider final {
 public:
     provider(std::shared_ptr<connection> c, provide_environment& env, provide_options options)
         : connection_(std::move(c)), env_(env), options_(std::move(options)),
-          share_("provide: buffers of a connection", options_.connection_bytes),
-          share_returned_(connection_->get_executor()), requests_(connection_->get_executor()),
+          share_(std::make_shared<shared_limit>(connection_->get_executor(),
+                                                options_.connection_bytes)),
+          requests_(connection_->get_executor()),
           watcher_(connection_->get_executor())
     {
         assert(options_.connection_bytes >= provide_buffer_bytes);
@@ -215,6 +216,8 @@ public:
         watcher_.request_stop();
         const auto watched = co_await watcher_.join();
         static_cast<void>(watched);
+        // What is still under way holds buffers of the environment, which may end now too.
+        if (share_->held.used() > 0) connection_->close(static_cast<std::uint64_t>(wire_code::dropped), {});
         close_reason why;
         why.error = stopped;
         if (const auto closed = connection_->why_closed()) why = *closed;
@@ -228,6 +231,7 @@ private:
         std::uint64_t moved = 0;    ///< bytes given to the transport
         std::uint64_t seen = 0;
         int quiet = 0;
+        bool starved = false;       ///< waits for a buffer that others hold: not the getter's fault
     };
 
     struct slot_waiter final : disk::leaf_pool::waiter {
@@ -236,11 +240,21 @@ private:
         event came;
     };
 
-    /// A filled buffer that the transport keeps until it is acknowledged. Every stream is joined or
-    /// reset before the provider ends, so none outlives it.
+    /// What one connection may hold. Lives as long as its buffers: the transport keeps those of a
+    /// stream that was reset or cancelled until they are acknowledged, longer than the provider.
+    struct shared_limit {
+        shared_limit(const executor& ex, std::size_t bytes)
+            : held("provide: buffers of a connection", bytes), returned(ex)
+        {
+        }
+        budget held;
+        event returned;
+    };
+
+    /// A filled buffer that the transport keeps until it is acknowledged.
     struct sent_buffer {
-        sent_buffer(provider& p, disk::leaf_pool::buffer b, credit c)
-            : owner(p), buffer(std::move(b)), share(std::move(c))
+        sent_buffer(std::shared_ptr<shared_limit> l, disk::leaf_pool::buffer b, credit c)
+            : limit(std::move(l)), buffer(std::move(b)), share(std::move(c))
         {
         }
         sent_buffer(const sent_buffer&) = delete;
@@ -248,9 +262,9 @@ private:
         ~sent_buffer()
         {
             share.reset();
-            owner.share_returned_.notify_all();
+            limit->returned.notify_all();
         }
-        provider& owner;
+        std::shared_ptr<shared_limit> limit;
         disk::leaf_pool::buffer buffer;
         credit share;
     };
@@ -261,7 +275,7 @@ private:
             const std::error_code ec = co_await sleep_for(options_.progress_timeout / 4);
             if (ec) co_return;
             for (active& a : active_) {
-                if (a.moved != std::exchange(a.seen, a.moved)) a.quiet = 0;
+                if (a.moved != std::exchange(a.seen, a.moved) || a.starved) a.quiet = 0;
                 else if (++a.quiet == 4) a.send->reset(static_cast<std::uint64_t>(wire_code::limit));
             }
         }
@@ -331,9 +345,11 @@ private:
         while (!reply.done()) {
             auto share = co_await take_share();
             if (!share) co_return share.error();
+            progress.starved = true;
             auto slot = co_await take_buffer();
+            progress.starved = false;
             if (!slot) co_return slot.error();
-            const auto taken = std::make_shared<sent_buffer>(*this, std::move(slot).assume_value(),
+            const auto taken = std::make_shared<sent_buffer>(share_, std::move(slot).assume_value(),
                                                              std::move(share).assume_value());
             const std::uint64_t payload = reply.payload_bytes();
             auto job = [&reply, &taken] { return reply.fill(taken->buffer.bytes()); };
@@ -355,9 +371,9 @@ private:
     awaitable<result<credit>> take_share()
     {
         for (;;) {
-            credit share = share_.try_take(provide_buffer_bytes);
+            credit share = share_->held.try_take(provide_buffer_bytes);
             if (share) co_return std::move(share);
-            const std::error_code ec = co_await share_returned_.wait();
+            const std::error_code ec = co_await share_->returned.wait();
             if (ec) co_return ec;
         }
     }
@@ -385,8 +401,7 @@ private:
     std::shared_ptr<connection> connection_;
     provide_environment& env_;
     provide_options options_;
-    budget share_;
-    event share_returned_;
+    std::shared_ptr<shared_limit> share_;
     scope requests_;
     scope watcher_;
     std::list<active> active_;
