@@ -610,18 +610,22 @@ int connection_state::on_acked(std::uint64_t offset, std::uint64_t length, strea
     if (!s) return 0;
     s->acked = offset + length;
     if (length == 0) s->fin_frame_acked = true;
-    while (!s->chunks.empty() && s->base + s->chunks.front().bytes.size() <= s->acked &&
-           s->next_chunk > 0) {
-        s->base += s->chunks.front().bytes.size();
-        s->chunks.pop_front();
-        --s->next_chunk;
-    }
+    release_acked(*s);
     if (s->fin_sent && s->acked == s->queued_end) {
         s->fin_acked = !s->fin_alone || s->fin_frame_acked;
         ends_in_doubt_ = ends_in_doubt_ || !s->fin_acked;
     }
     s->send_changed.notify_all();
     return 0;
+}
+
+void connection_state::release_acked(stream_state& s)
+{
+    while (s.next_chunk > 0 && s.base + s.chunks.front().bytes.size() <= s.acked) {
+        s.base += s.chunks.front().bytes.size();
+        s.chunks.pop_front();
+        --s.next_chunk;
+    }
 }
 
 void connection_state::reset_stream(stream_state& s, std::uint64_t code)
@@ -645,6 +649,7 @@ void connection_state::drop_unsent(stream_state& s)
     }
     s.chunks.erase(s.chunks.begin() + static_cast<std::ptrdiff_t>(s.next_chunk), s.chunks.end());
     s.queued_end = s.sent_end;
+    release_acked(s);
     s.send_changed.notify_all();
 }
 

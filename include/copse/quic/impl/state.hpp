@@ -207,6 +207,7 @@ public:
 private:
     void start(ngtcp2_conn* conn);
     void settle_receive(stream_state& s);
+    void release_acked(stream_state& s);
     void drop_unsent(stream_state& s);
     void drop_chunks(stream_state& s);
     void settle_ends();
