@@ -254,8 +254,12 @@ private:
         case EINVAL:
             // An interface that cannot segment (EIO) or a filter that forbids it: do without from now.
             if (several) {
+                const std::error_code first = last_error();
                 gso_ = false;
-                return try_send(out);
+                const auto sent = try_send(out);
+                // The same without offload: another cause, as a source address that is gone.
+                gso_ = !sent && sent.error() == first;
+                return sent;
             }
             return last_error();
         default: return last_error();
