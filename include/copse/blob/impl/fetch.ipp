@@ -82,6 +82,7 @@ struct incoming_extent {
     std::optional<bao::verified_extent> verified;
     disk::leaf_pool::buffer buffer;
     std::uint64_t leaf_bytes = 0;
+    std::optional<std::uint64_t> failed_at;  ///< where verifying or writing failed
     bool last = false;           ///< nothing of the blob follows
 };
 
@@ -309,7 +310,7 @@ private:
                 buffer_came_ = false;
                 advance();
                 if (!filled_.empty()) continue;
-                if (wants_bytes_) recv_->resume();
+                if (wants_bytes_ || finished_) recv_->resume();
                 if (!filled_.empty()) continue;
                 if (failure_) co_return failure_;
             }
@@ -368,6 +369,7 @@ private:
         std::uint64_t credit = 0;
         for (incoming_extent& e : batch) {
             credit += e.leaf_bytes;
+            if (e.failed_at) note(*e.blob, *e.failed_at);
             if (e.verified) declare(e, jobs);
             if (e.last && stored) finish_blob(*e.blob, jobs);
             // Slots go back in order, so that the longest waiting fetch is served first.
@@ -400,7 +402,7 @@ private:
         const std::error_code children = co_await load_children(batch);
         busy_ = false;
         advance();
-        if (wants_bytes_) recv_->resume();
+        if (wants_bytes_ || finished_) recv_->resume();  // what is queued behind the end is too much
         co_return children;
     }
 
@@ -412,14 +414,14 @@ private:
             bao::mismatch wrong;
             auto verified = bao::verify(std::move(*e.filled), wrong);
             if (!verified) {
-                note(*e.blob, wrong.offset());
+                e.failed_at = wrong.offset();
                 return from_bao(verified.error());
             }
             e.verified.emplace(std::move(verified).assume_value());
             const auto written = write(*e.blob, *e.verified);
             if (!written) {
                 e.verified.reset();
-                note(*e.blob, e.blob->verified_end);
+                e.failed_at = e.blob->verified_end;
                 return written;
             }
         }
