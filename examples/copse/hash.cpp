@@ -4,6 +4,7 @@
 #include "console.hpp"
 
 #include <copse/codec/utf8.hpp>
+#include <copse/core/cancellation.hpp>
 #include <copse/core/file.hpp>
 #include <copse/core/offload.hpp>
 #include <copse/core/run.hpp>

@@ -4,6 +4,7 @@
 #include <copse/core/file.hpp>
 
 #include <sys/stat.h>
+#include <cstring>
 #include <unistd.h>
 
 #include <array>

@@ -1,6 +1,7 @@
 #include "console.hpp"
 #include "placement.hpp"
 
+#include <copse/core/cancellation.hpp>
 #include <copse/core/event.hpp>
 #include <copse/store/import.hpp>
 

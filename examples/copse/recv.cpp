@@ -17,6 +17,7 @@
 #include <copse/core/race.hpp>
 #include <copse/core/run.hpp>
 #include <copse/disk/leaf_pool.hpp>
+#include <copse/hash/blake3.hpp>
 
 #include <algorithm>
 #include <csignal>

@@ -10,11 +10,13 @@
 #include <copse/blob/collection.hpp>
 #include <copse/blob/provide.hpp>
 #include <copse/blob/ticket.hpp>
+#include <copse/core/cancellation.hpp>
 #include <copse/core/clock.hpp>
 #include <copse/core/offload.hpp>
 #include <copse/core/run.hpp>
 #include <copse/core/scope.hpp>
 #include <copse/disk/leaf_pool.hpp>
+#include <copse/hash/blake3.hpp>
 #include <copse/store/error.hpp>
 #include <copse/store/import.hpp>
 #include <copse/store/reference_store.hpp>

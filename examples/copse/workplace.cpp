@@ -1,5 +1,6 @@
 #include "workplace.hpp"
 
+#include <copse/bao/geometry.hpp>
 #include <copse/blob/collection.hpp>
 #include <copse/codec/hex.hpp>
 #include <copse/hash/blake3.hpp>

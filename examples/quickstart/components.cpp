@@ -1,5 +1,10 @@
 // What the pages of docs/components show, in one program: each part works alone, without a network.
+#include <copse/bao/decode_core.hpp>
+#include <copse/bao/encode_core.hpp>
+#include <copse/bao/outboard.hpp>
+#include <copse/codec/postcard.hpp>
 #include <copse/copse.hpp>
+#include <copse/core/race.hpp>
 
 #include <iostream>
 

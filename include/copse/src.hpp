@@ -4,7 +4,10 @@
 // <asio/impl/src.hpp> once. Written by tools/umbrella.
 #pragma once
 
+#include <copse/blob/src.hpp>
 #include <copse/core/src.hpp>
+#include <copse/disk/src.hpp>
 #include <copse/hash/src.hpp>
 #include <copse/quic/src.hpp>
+#include <copse/store/src.hpp>
 #include <copse/udp/src.hpp>

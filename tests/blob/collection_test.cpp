@@ -2,6 +2,7 @@
 #include "json.hpp"
 
 #include <copse/blob/collection.hpp>
+#include <copse/codec/postcard.hpp>
 
 #include <set>
 

@@ -2,6 +2,11 @@
 #include "json.hpp"
 
 #include <copse/blob/ticket.hpp>
+#include <copse/codec/base32.hpp>
+#include <copse/codec/hex.hpp>
+#include <copse/codec/key_text.hpp>
+#include <copse/codec/postcard.hpp>
+#include <copse/core/bytes.hpp>
 
 #include <cctype>
 

@@ -2,6 +2,8 @@
 #include "json.hpp"
 
 #include <copse/blob/wire.hpp>
+#include <copse/codec/postcard.hpp>
+#include <copse/core/error.hpp>
 
 #include <map>
 #include <set>

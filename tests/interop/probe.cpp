@@ -2,6 +2,7 @@
 // this folder describes `get` and `provide`; `raw` is as the real peer's. For tests of receivers,
 // `provide` can also spoil what it sends: --corrupt N flips a bit of byte N of each answer,
 // --truncate N ends each answer after N bytes, --stall N sends N bytes and then nothing more.
+#include <copse/codec/key_text.hpp>
 #include <copse/core/asio.hpp>
 
 #include <copse/bao/outboard.hpp>

@@ -1,3 +1,4 @@
+#include <copse/core/clock.hpp>
 #include <copse/store/bits_core.hpp>
 #include <copse/store/folder_store.hpp>
 

@@ -1,5 +1,6 @@
 #include <copse/store/import.hpp>
 
+#include <copse/core/clock.hpp>
 #include <copse/core/run.hpp>
 #include <copse/core/scope.hpp>
 
@@ -131,8 +132,9 @@ TEST_CASE("import_file: root and index are those of the data, whatever the worke
                 CHECK(imported.path == path);
                 CHECK(imported.identity.size == size);
                 CHECK(last == size);
-                CHECK(std::ranges::equal(imported.index.pairs(),
-                                         keep_index ? expected.pairs() : byte_view()));
+                CHECK((imported.index != nullptr) == keep_index);
+                if (!imported.index) continue;
+                CHECK(std::ranges::equal(imported.index->pairs(), expected.pairs()));
             }
         }
     }

@@ -19,8 +19,8 @@ imported_file imported(const std::filesystem::path& path, byte_view data)
     std::ofstream(path, std::ios::binary) << as_text(data);
     imported_file out;
     out.path = path;
-    out.index = bao::outboard::build(data, extent_groups);
-    out.root = out.index.root();
+    out.index = std::make_shared<bao::outboard>(bao::outboard::build(data, extent_groups));
+    out.root = out.index->root();
     out.size = data.size();
     out.identity = real_file_system().status(path).value();
     return out;

@@ -4,7 +4,6 @@
 #include <copse/bao/error.hpp>
 #include <copse/core/result.hpp>
 
-#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -56,14 +55,17 @@ public:
     /// \par Errors `bao_errc::invalid_ranges` unless strictly increasing.
     [[nodiscard]] static result<chunk_ranges> from_boundaries(std::vector<std::uint64_t> boundaries)
     {
-        const auto bad =
-            std::adjacent_find(boundaries.begin(), boundaries.end(), std::greater_equal<>{});
-        if (bad != boundaries.end()) return bao_errc::invalid_ranges;
+        for (std::size_t i = 1; i < boundaries.size(); ++i) {
+            if (boundaries[i - 1] >= boundaries[i]) return bao_errc::invalid_ranges;
+        }
         return chunk_ranges{std::move(boundaries)};
     }
 
     /// Valid until the set changes.
-    [[nodiscard]] std::span<const std::uint64_t> boundaries() const noexcept { return boundaries_; }
+    [[nodiscard]] std::span<const std::uint64_t> boundaries() const noexcept
+    {
+        return {boundaries_.data(), boundaries_.size()};
+    }
     [[nodiscard]] bool empty() const noexcept { return boundaries_.empty(); }
     [[nodiscard]] bool open_ended() const noexcept { return boundaries_.size() % 2 != 0; }
 
@@ -130,7 +132,7 @@ public:
         for (std::size_t i = 0; i < interval_count(); ++i) {
             const chunk_interval part = interval(i);
             if (part.first >= end) break;
-            total += std::min(part.end, end) - part.first;
+            total += (part.end < end ? part.end : end) - part.first;
         }
         return total;
     }
@@ -216,11 +218,21 @@ private:
         : boundaries_(std::move(boundaries))
     {}
 
-    // Number of boundaries at or below `chunk`; odd means selected.
+    // Number of boundaries at or below `chunk`; odd means selected. By hand, since <algorithm> would
+    // be most of what this header costs those who include it.
     [[nodiscard]] std::size_t not_after(std::uint64_t chunk) const noexcept
     {
-        return static_cast<std::size_t>(
-            std::upper_bound(boundaries_.begin(), boundaries_.end(), chunk) - boundaries_.begin());
+        std::size_t first = 0;
+        for (std::size_t count = boundaries_.size(); count > 0;) {
+            const std::size_t half = count / 2;
+            if (boundaries_[first + half] <= chunk) {
+                first += half + 1;
+                count -= half + 1;
+            } else {
+                count = half;
+            }
+        }
+        return first;
     }
 
     // Replaces the boundaries within [first, end] so that this stretch is selected (outside = 0) or
@@ -228,19 +240,18 @@ private:
     // of boundaries beside it has the parity `outside`.
     void splice(std::uint64_t first, std::uint64_t end, std::size_t outside)
     {
-        const auto from_it = std::lower_bound(boundaries_.begin(), boundaries_.end(), first);
-        const auto to_it = std::upper_bound(from_it, boundaries_.end(), end);
+        const std::size_t from = first == 0 ? 0 : not_after(first - 1);
+        const std::size_t to = not_after(end);
         std::uint64_t put[2];
         std::size_t count = 0;
-        if (static_cast<std::size_t>(from_it - boundaries_.begin()) % 2 == outside)
-            put[count++] = first;
-        if (static_cast<std::size_t>(to_it - boundaries_.begin()) % 2 == outside)
-            put[count++] = end;
-        const auto room = static_cast<std::size_t>(to_it - from_it);
-        const std::size_t overwrite = std::min(room, count);
-        const auto at = std::copy_n(put, overwrite, from_it);
-        if (count > overwrite) boundaries_.insert(at, put + overwrite, put + count);
-        else boundaries_.erase(at, to_it);
+        if (from % 2 == outside) put[count++] = first;
+        if (to % 2 == outside) put[count++] = end;
+        std::size_t at = from;
+        std::size_t used = 0;
+        while (used < count && at < to) boundaries_[at++] = put[used++];
+        const auto where = boundaries_.begin() + static_cast<std::ptrdiff_t>(at);
+        if (used < count) boundaries_.insert(where, put + used, put + count);
+        else boundaries_.erase(where, boundaries_.begin() + static_cast<std::ptrdiff_t>(to));
     }
 
     template <class Keep>

@@ -4,6 +4,7 @@
 #include <copse/blob/wire.hpp>
 #include <copse/core/address.hpp>
 #include <copse/core/asio.hpp>
+#include <copse/core/duration.hpp>
 #include <copse/core/offload.hpp>
 #include <copse/core/result.hpp>
 #include <copse/core/transport.hpp>
@@ -11,7 +12,6 @@
 #include <copse/hash/digest.hpp>
 #include <copse/store/blob_store.hpp>
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <limits>

@@ -3,13 +3,13 @@
 
 #include <copse/blob/wire.hpp>
 #include <copse/core/asio.hpp>
+#include <copse/core/duration.hpp>
 #include <copse/core/offload.hpp>
 #include <copse/core/result.hpp>
 #include <copse/core/transport.hpp>
 #include <copse/disk/leaf_pool.hpp>
 #include <copse/store/blob_store.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>

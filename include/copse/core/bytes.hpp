@@ -2,11 +2,9 @@
 #pragma once
 
 #include <cstddef>
-#include <cstring>
 #include <memory>
 #include <span>
 #include <string_view>
-#include <vector>
 
 namespace copse {
 
@@ -16,7 +14,7 @@ using byte_span = std::span<std::byte>;
 /// The bytes of a text, not copied: valid as long as the text.
 [[nodiscard]] inline byte_view as_bytes(std::string_view text) noexcept
 {
-    return std::as_bytes(std::span(text.data(), text.size()));
+    return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
 /// Bytes seen as text, not copied. No check that they are UTF-8.
@@ -31,12 +29,7 @@ struct shared_bytes {
     byte_view bytes;
 
     /// A copy of `from` with an owner of its own.
-    [[nodiscard]] static shared_bytes copy(byte_view from)
-    {
-        auto store = std::make_shared<std::vector<std::byte>>(from.begin(), from.end());
-        const byte_view view{*store};
-        return {std::move(store), view};
-    }
+    [[nodiscard]] static shared_bytes copy(byte_view from);
 };
 
 }  // namespace copse

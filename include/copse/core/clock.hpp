@@ -1,7 +1,7 @@
 // The clock seams: monotonic time and wall time, replaceable for one thread by a simulated world.
 #pragma once
 
-#include <chrono>
+#include <copse/core/duration.hpp>
 
 namespace copse {
 

@@ -2,23 +2,16 @@
 #pragma once
 
 #include <copse/core/asio.hpp>
+#include <copse/core/cancellation.hpp>
 #include <copse/core/timer.hpp>
 
 #include <asio/async_result.hpp>
-#include <asio/cancellation_type.hpp>
 #include <asio/this_coro.hpp>
 
 #include <system_error>
 #include <utility>
 
 namespace copse {
-
-/// True once the calling coroutine was asked to stop.
-inline awaitable<bool> cancellation_requested()
-{
-    const auto state = co_await asio::this_coro::cancellation_state;
-    co_return state.cancelled() != asio::cancellation_type::none;
-}
 
 /// A condition variable for coroutines of one executor: `while (!ready) { auto ec = co_await e.wait();
 /// if (ec) co_return ec; }`. Wake-ups are never lost, because nothing runs between test and wait.

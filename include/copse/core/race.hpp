@@ -2,14 +2,19 @@
 #pragma once
 
 #include <copse/core/asio.hpp>
+#include <copse/core/cancellation.hpp>
 #include <copse/core/clock.hpp>
 #include <copse/core/event.hpp>
 #include <copse/core/result.hpp>
-#include <copse/core/scope.hpp>
 #include <copse/core/timer.hpp>
 
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/this_coro.hpp>
+
 #include <array>
-#include <chrono>
+#include <exception>
 #include <optional>
 #include <utility>
 

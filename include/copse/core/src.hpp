@@ -2,6 +2,8 @@
 #pragma once
 
 #include <copse/core/impl/address.ipp>
+#include <copse/core/impl/bytes.ipp>
 #include <copse/core/impl/file.ipp>
 #include <copse/core/impl/run.ipp>
+#include <copse/core/impl/scope.ipp>
 #include <copse/core/impl/seams.ipp>

@@ -3,14 +3,8 @@
 
 #include <copse/core/bytes.hpp>
 #include <copse/core/credit.hpp>
-#include <copse/core/file.hpp>
 
-#include <cassert>
 #include <cstddef>
-#include <cstdlib>
-#include <deque>
-#include <memory>
-#include <new>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -28,10 +22,11 @@ public:
     public:
         buffer() = default;
         buffer(buffer&& other) noexcept
-            : pool_(std::exchange(other.pool_, nullptr)), data_(std::exchange(other.data_, nullptr)),
-              size_(std::exchange(other.size_, 0)), taken_(std::move(other.taken_))
-        {
-        }
+            : pool_(std::exchange(other.pool_, nullptr)),
+              data_(std::exchange(other.data_, nullptr)),
+              size_(std::exchange(other.size_, 0)),
+              taken_(std::move(other.taken_))
+        {}
         buffer& operator=(buffer&& other) noexcept
         {
             if (this != &other) {
@@ -53,8 +48,7 @@ public:
         friend class leaf_pool;
         buffer(leaf_pool& pool, std::byte* data, std::size_t size, credit taken) noexcept
             : pool_(&pool), data_(data), size_(size), taken_(std::move(taken))
-        {
-        }
+        {}
         void release() noexcept
         {
             if (!data_) return;
@@ -80,78 +74,29 @@ public:
     /// \param name          a literal, for tables of limits.
     /// \param capacity      bytes lent at the same time; at least one extent.
     /// \param extent_bytes  size of the buffers that are kept for reuse.
-    leaf_pool(const char* name, std::size_t capacity, std::size_t extent_bytes)
-        : budget_(name, capacity), extent_bytes_(round_up(extent_bytes))
-    {
-        assert(capacity >= extent_bytes_);
-    }
+    leaf_pool(const char* name, std::size_t capacity, std::size_t extent_bytes);
     leaf_pool(const leaf_pool&) = delete;
     leaf_pool& operator=(const leaf_pool&) = delete;
-    ~leaf_pool()
-    {
-        for (std::byte* p : free_) std::free(p);
-    }
+    ~leaf_pool();
 
     [[nodiscard]] std::size_t extent_bytes() const noexcept { return extent_bytes_; }
     [[nodiscard]] const budget& limits() const noexcept { return budget_; }
 
     /// A buffer of at least `bytes`, or nothing when the pool is used up or others wait longer.
     /// \pre bytes <= extent_bytes().
-    [[nodiscard]] std::optional<buffer> try_take(std::size_t bytes, const waiter* self = nullptr)
-    {
-        assert(bytes <= extent_bytes_);
-        if (!waiting_.empty() && waiting_.front() != self) return std::nullopt;
-        // A small blob takes little; from half an extent on a reusable one is handed out.
-        const std::size_t size = bytes > extent_bytes_ / 2 ? extent_bytes_ : round_up(bytes);
-        credit taken = budget_.try_take(size);
-        if (!taken) return std::nullopt;
-        std::byte* data = nullptr;
-        if (size == extent_bytes_ && !free_.empty()) {
-            data = free_.back();
-            free_.pop_back();
-        } else {
-            data = static_cast<std::byte*>(std::aligned_alloc(direct_alignment, size));
-            if (!data) throw std::bad_alloc();
-        }
-        return buffer(*this, data, size, std::move(taken));
-    }
+    [[nodiscard]] std::optional<buffer> try_take(std::size_t bytes, const waiter* self = nullptr);
 
     /// Queues for a buffer, first come first served; leave() when served or no longer interested.
-    void wait(waiter& w)
-    {
-        for (const waiter* other : waiting_) {
-            if (other == &w) return;
-        }
-        waiting_.push_back(&w);
-    }
-    void leave(waiter& w) noexcept
-    {
-        const bool first = !waiting_.empty() && waiting_.front() == &w;
-        std::erase(waiting_, &w);
-        if (first && !waiting_.empty()) waiting_.front()->buffer_available();
-    }
+    void wait(waiter& w);
+    void leave(waiter& w) noexcept;
 
 private:
-    static std::size_t round_up(std::size_t bytes) noexcept
-    {
-        const std::size_t least = bytes ? bytes : 1;
-        return (least + direct_alignment - 1) / direct_alignment * direct_alignment;
-    }
-
-    void give_back(std::byte* data, std::size_t size) noexcept
-    {
-        if (size == extent_bytes_ && free_.size() < budget_.capacity() / extent_bytes_) {
-            free_.push_back(data);
-        } else {
-            std::free(data);
-        }
-        if (!waiting_.empty()) waiting_.front()->buffer_available();
-    }
+    void give_back(std::byte* data, std::size_t size) noexcept;
 
     budget budget_;
     std::size_t extent_bytes_;
     std::vector<std::byte*> free_;
-    std::deque<waiter*> waiting_;
+    std::vector<waiter*> waiting_;  // first come first
 };
 
 }  // namespace copse::disk

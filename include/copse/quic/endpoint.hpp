@@ -4,11 +4,11 @@
 #include <copse/core/address.hpp>
 #include <copse/core/asio.hpp>
 #include <copse/core/datagram.hpp>
+#include <copse/core/duration.hpp>
 #include <copse/core/result.hpp>
 #include <copse/core/transport.hpp>
 #include <copse/quic/identity.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <copse/bao/chunk_ranges.hpp>
-#include <copse/bao/geometry.hpp>
 #include <copse/core/bytes.hpp>
 #include <copse/core/result.hpp>
 #include <copse/hash/digest.hpp>
@@ -17,6 +16,10 @@
 #include <memory>
 #include <span>
 #include <string>
+
+namespace copse::bao {
+struct subtree;
+}
 
 namespace copse::store {
 
@@ -31,10 +34,7 @@ struct availability {
     std::uint64_t size = 0;     ///< bytes; proven only when `size_proven`
     bool size_proven = false;   ///< the last chunk was verified
     bao::chunk_ranges present;  ///< whole groups (the last one by its actual length)
-    [[nodiscard]] bool complete() const noexcept
-    {
-        return size_proven && present.covers(0, bao::chunk_count(size));
-    }
+    [[nodiscard]] bool complete() const noexcept;
 };
 
 /// A blob opened for reading. It stays readable until released, whatever happens to its name.
@@ -56,13 +56,7 @@ public:
     /// \par Errors store_errc::missing, the system's codes.
     virtual result<void> read_pairs(std::uint64_t index, byte_span out) = 0;
     /// The hash pair of one node, which covers more than `pair_granularity()` chunks. Blocking.
-    result<std::array<std::byte, 64>> pair(bao::subtree node)
-    {
-        std::array<std::byte, 64> out;
-        const std::uint64_t chunks = bao::chunk_count(size());
-        COPSE_TRYV(read_pairs(bao::pre_order_index(chunks, node, pair_granularity()), out));
-        return out;
-    }
+    result<std::array<std::byte, 64>> pair(bao::subtree node);
     /// Fills all parts with data from byte `offset` on. Blocking. Unverified: a disk may rot.
     /// \par Errors store_errc::missing beyond what is there, the system's codes.
     virtual result<void> read(std::span<const byte_span> parts, std::uint64_t offset) = 0;

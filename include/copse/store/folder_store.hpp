@@ -1,11 +1,10 @@
 // Blobs in a directory: what a receiver writes, made to resume after kill -9 and after power loss.
 #pragma once
 
-#include <copse/core/clock.hpp>
+#include <copse/core/duration.hpp>
 #include <copse/core/file.hpp>
 #include <copse/store/blob_store.hpp>
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>

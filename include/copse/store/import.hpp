@@ -1,7 +1,6 @@
 // Hashing files where they are, with several workers and bounded memory.
 #pragma once
 
-#include <copse/bao/outboard.hpp>
 #include <copse/core/asio.hpp>
 #include <copse/core/file.hpp>
 #include <copse/core/offload.hpp>
@@ -11,7 +10,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
+
+namespace copse::bao {
+class outboard;
+}
 
 namespace copse::store {
 
@@ -28,7 +32,8 @@ struct imported_file {
     hash::digest root;
     std::uint64_t size = 0;  ///< bytes
     file_status identity;    ///< of the name when it was hashed, to notice changes
-    bao::outboard index;     ///< pairs above 256 KiB extents: 64 bytes each; empty unless asked for
+    /// Pairs above 256 KiB extents, 64 bytes each; null unless asked for.
+    std::shared_ptr<const bao::outboard> index;
 };
 
 /// How a file is hashed.

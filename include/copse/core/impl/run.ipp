@@ -1,5 +1,6 @@
 #pragma once
 
+#include <copse/core/impl/scope.ipp>
 #include <copse/core/run.hpp>
 
 #include <asio/bind_cancellation_slot.hpp>

@@ -1,6 +1,7 @@
 // Readers and writers of a folder store. Part of folder_store.ipp.
 #pragma once
 
+#include <copse/core/clock.hpp>
 #include <copse/store/impl/folder_state.ipp>
 
 #include <algorithm>

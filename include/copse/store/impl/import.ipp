@@ -1,6 +1,7 @@
 // Hashing files in place. Compiled once per program.
 #pragma once
 
+#include <copse/bao/outboard.hpp>
 #include <copse/core/clock.hpp>
 #include <copse/core/event.hpp>
 #include <copse/core/scope.hpp>
@@ -90,8 +91,8 @@ public:
         if (keep_index_) {
             bao::outboard_builder builder(size_, extent_groups);
             for (const auto& value : values_) builder.push(value);
-            out.index = builder.finish();
-            out.root = out.index.root();
+            out.index = std::make_shared<const bao::outboard>(builder.finish());
+            out.root = out.index->root();
         } else {
             hash::subtree_merger merger;
             for (std::uint64_t i = 0; i < plan_.count(); ++i) {

@@ -1,6 +1,7 @@
 // The store of files served in place. Compiled once per program.
 #pragma once
 
+#include <copse/bao/outboard.hpp>
 #include <copse/store/detail/pages.hpp>
 #include <copse/store/error.hpp>
 #include <copse/store/reference_store.hpp>
@@ -8,6 +9,7 @@
 #include <cassert>
 #include <list>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
@@ -22,7 +24,7 @@ struct referenced_blob {
     std::string path;  // empty: the bytes are in memory
     file_status identity;
     shared_bytes bytes;
-    bao::outboard index;
+    std::shared_ptr<const bao::outboard> index;
 };
 
 }  // namespace detail
@@ -79,7 +81,7 @@ struct reference_store::state {
         COPSE_TRY(const std::uint64_t size, opened.value()->size());
         if (now.value().kind != then.kind || now.value().inode != then.inode ||
             now.value().device != then.device || now.value().modified_ns != then.modified_ns ||
-            size != blob.index.size()) {
+            size != blob.index->size()) {
             return store_errc::file_changed;
         }
         return std::shared_ptr<file>(std::move(opened).value());
@@ -113,11 +115,11 @@ class reference_reader final : public blob_reader {
 public:
     reference_reader(std::shared_ptr<reference_store::state> s,
                      std::shared_ptr<const referenced_blob> b)
-        : state_(std::move(s)), blob_(std::move(b)), root_(blob_->index.root())
+        : state_(std::move(s)), blob_(std::move(b)), root_(blob_->index->root())
     {}
 
     const hash::digest& root() const noexcept override { return root_; }
-    std::uint64_t size() const noexcept override { return blob_->index.size(); }
+    std::uint64_t size() const noexcept override { return blob_->index->size(); }
     bao::chunk_ranges present() const override
     {
         return bao::chunk_ranges::range(0, bao::chunk_count(size()));
@@ -125,7 +127,7 @@ public:
     std::uint64_t pair_granularity() const noexcept override { return extent_chunks; }
     result<void> read_pairs(std::uint64_t index, byte_span out) override
     {
-        const auto pairs = blob_->index.pairs();
+        const auto pairs = blob_->index->pairs();
         if (index > pairs.size() / bao::pair_size ||
             out.size() > pairs.size() - static_cast<std::size_t>(index) * bao::pair_size) {
             return store_errc::missing;
@@ -172,7 +174,8 @@ reference_store::~reference_store() = default;
 
 void reference_store::add(imported_file file)
 {
-    assert(file.index.unit_groups() == extent_groups && file.index.size() == file.size);
+    assert(file.index && file.index->unit_groups() == extent_groups &&
+           file.index->size() == file.size);
     auto blob = std::make_shared<detail::referenced_blob>();
     blob->path = std::move(file.path);
     blob->identity = file.identity;
@@ -184,9 +187,10 @@ void reference_store::add(imported_file file)
 hash::digest reference_store::add_bytes(shared_bytes bytes)
 {
     auto blob = std::make_shared<detail::referenced_blob>();
-    blob->index = bao::outboard::build(bytes.bytes, extent_groups);
+    blob->index =
+        std::make_shared<const bao::outboard>(bao::outboard::build(bytes.bytes, extent_groups));
     blob->bytes = std::move(bytes);
-    const hash::digest root = blob->index.root();
+    const hash::digest root = blob->index->root();
     const std::lock_guard lock(state_->mutex);
     state_->blobs[root] = std::move(blob);
     return root;
@@ -198,7 +202,7 @@ result<availability> reference_store::status(const hash::digest& root)
     const std::lock_guard lock(state_->mutex);
     const auto at = state_->blobs.find(root);
     if (at == state_->blobs.end() && root != detail::empty_root()) return out;
-    out.size = at == state_->blobs.end() ? 0 : at->second->index.size();
+    out.size = at == state_->blobs.end() ? 0 : at->second->index->size();
     out.size_proven = true;
     out.present = bao::chunk_ranges::range(0, bao::chunk_count(out.size));
     return out;
