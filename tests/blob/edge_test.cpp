@@ -19,12 +19,15 @@ namespace {
 /// Two ends of a connection, and what fetch and provide need.
 struct bench {
     explicit bench(executor e)
-        : ex(e), pool(make_thread_pool(2)), provided(64U << 20), received(64U << 20),
+        : ex(e),
+          pool(make_thread_pool(2)),
+          provided(64U << 20),
+          received(64U << 20),
           buffers("edge provide", 8U << 20, blob::provide_buffer_bytes),
-          extents("edge fetch", 4U << 20, 256U << 10), provide_env{provided, *pool, buffers},
+          extents("edge fetch", 4U << 20, 256U << 10),
+          provide_env{provided, *pool, buffers},
           fetch_env{received, *pool, extents}
-    {
-    }
+    {}
 
     executor ex;
     std::unique_ptr<offload_pool> pool;
@@ -194,7 +197,8 @@ TEST_CASE("edge: many fetches share two workers and few buffers", "[blob][edge]"
             blob::get_request wanted;
             wanted.hash = root;
             wanted.ranges = blob::ranges_seq::root(bao::chunk_ranges::all());
-            const auto report = co_await blob::fetch(on.near, std::move(wanted), on.fetch_env, {}, where);
+            const auto report =
+                co_await blob::fetch(on.near, std::move(wanted), on.fetch_env, {}, where);
             if (report && report.value().blobs == 1) ++successes;
         };
         for (const auto& root : roots) work.spawn(get(b, root, good));

@@ -88,8 +88,8 @@ quic::endpoint lossy_endpoint(const executor& ex, const quic::endpoint_options& 
 {
     std::vector<std::unique_ptr<datagram_socket>> sockets;
     for (const auto& local : options.bind) {
-        sockets.push_back(std::make_unique<copse::test::lossy_socket>(
-            udp::bind(ex, local).value(), faults));
+        sockets.push_back(
+            std::make_unique<copse::test::lossy_socket>(udp::bind(ex, local).value(), faults));
     }
     return quic::endpoint::make(ex, options, std::move(sockets)).value();
 }
@@ -155,7 +155,8 @@ awaitable<result<std::vector<std::byte>>> read_all(recv_stream& from)
         const auto n = co_await from.read(buffer);
         if (!n) co_return n.error();
         if (n.value() == 0) co_return out;
-        out.insert(out.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(n.value()));
+        out.insert(out.end(), buffer.begin(),
+                   buffer.begin() + static_cast<std::ptrdiff_t>(n.value()));
     }
 }
 
@@ -228,8 +229,10 @@ TEST_CASE("quic: two endpoints that dial each other get two connections", "[quic
         scope serving(ex);
         serving.spawn(echo_server(back));
         for (int i = 0; i < 2; ++i) {
-            dialling.spawn(count_success(dial_and_echo(p.client, address_of(p.server), 50000), good));
-            dialling.spawn(count_success(dial_and_echo(p.server, address_of(p.client), 50000), good));
+            dialling.spawn(
+                count_success(dial_and_echo(p.client, address_of(p.server), 50000), good));
+            dialling.spawn(
+                count_success(dial_and_echo(p.server, address_of(p.client), 50000), good));
         }
         const auto joined = co_await dialling.join();
         CHECK(joined);
@@ -460,7 +463,8 @@ TEST_CASE("quic: a reader that never quite catches up gets everything", "[quic]"
             const auto n = co_await theirs.value()->read(part);
             REQUIRE(n);
             if (n.value() == 0) break;
-            got.insert(got.end(), part.begin(), part.begin() + static_cast<std::ptrdiff_t>(n.value()));
+            got.insert(got.end(), part.begin(),
+                       part.begin() + static_cast<std::ptrdiff_t>(n.value()));
             if (got.size() % 7 == 0) co_await pause(10us);
         }
         CHECK(got == data);
@@ -573,8 +577,8 @@ TEST_CASE("quic: closing an endpoint ends live streams on both sides", "[quic]")
         reading.spawn(count_success(read_some(*near[0].recv), successes));
         reading.spawn(count_success(read_some(*theirs.value().recv), successes));
         auto dial = p.client.connect(address_of(p.server), std::string(echo_alpn));
-        auto dialling = [](awaitable<result<std::shared_ptr<connection>>> op)
-            -> awaitable<result<void>> {
+        auto dialling =
+            [](awaitable<result<std::shared_ptr<connection>>> op) -> awaitable<result<void>> {
             const auto made = co_await std::move(op);
             if (!made) co_return made.error();
             co_return outcome::success();
@@ -821,7 +825,7 @@ TEST_CASE("quic: garbage and pieces of real datagrams do no harm", "[quic]")
         for (int i = 0; i < 300; ++i) {
             auto bytes = rng.bytes(rng.between(std::size_t{1}, std::size_t{1400}));
             if (i % 2 == 0) bytes[0] |= std::byte{0xc0};  // a long header
-            if (i % 6 == 0 && bytes.size() > 6) {          // of version 1
+            if (i % 6 == 0 && bytes.size() > 6) {         // of version 1
                 bytes[1] = bytes[2] = bytes[3] = std::byte{0};
                 bytes[4] = std::byte{1};
                 bytes[5] = std::byte{8};
@@ -917,7 +921,8 @@ TEST_CASE("quic: a sink that failed is not called again", "[quic]")
             // Lost first, then delivered with what was held back behind it.
             p.to_client->drop = i % 2 == 0 ? 500 : 0;
             for (int k = 0; k < 5; ++k) {
-                const auto sent = co_await theirs.value().send->write_copy(copse::test::pattern(3000));
+                const auto sent =
+                    co_await theirs.value().send->write_copy(copse::test::pattern(3000));
                 REQUIRE(sent);
             }
             co_await pause(500us);

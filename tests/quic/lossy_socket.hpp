@@ -22,10 +22,10 @@ struct link_faults {
     seeded_rng rng;
     unsigned drop = 0;
     unsigned repeat = 0;
-    unsigned delay = 0;   ///< sent behind one of the next ten datagrams
-    unsigned flip = 0;    ///< a copy with one wrong bit goes ahead of the datagram
-    bool blocked = false; ///< try_send() answers operation_would_block
-    std::size_t sent = 0; ///< datagrams the endpoint wanted to send
+    unsigned delay = 0;    ///< sent behind one of the next ten datagrams
+    unsigned flip = 0;     ///< a copy with one wrong bit goes ahead of the datagram
+    bool blocked = false;  ///< try_send() answers operation_would_block
+    std::size_t sent = 0;  ///< datagrams the endpoint wanted to send
     /// Sees every datagram; false drops it.
     std::function<bool(const outgoing_datagrams&)> keep;
 };
@@ -35,8 +35,7 @@ class lossy_socket final : public datagram_socket {
 public:
     lossy_socket(std::unique_ptr<datagram_socket> inner, std::shared_ptr<link_faults> faults)
         : inner_(std::move(inner)), faults_(std::move(faults))
-    {
-    }
+    {}
 
     socket_address local_address() const noexcept override { return inner_->local_address(); }
     result<received_datagrams> try_receive(byte_span buffer) override

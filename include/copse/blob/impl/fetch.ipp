@@ -71,8 +71,7 @@ struct incoming_blob {
     incoming_blob(std::uint64_t i, const hash::digest& h, bao::chunk_ranges ranges,
                   const bao::decode_options& options)
         : index(i), hash(h), decoder(h, std::move(ranges), options)
-    {
-    }
+    {}
 };
 
 /// A received extent on its way to the store.
@@ -83,17 +82,21 @@ struct incoming_extent {
     disk::leaf_pool::buffer buffer;
     std::uint64_t leaf_bytes = 0;
     std::optional<std::uint64_t> failed_at;  ///< where verifying or writing failed
-    bool last = false;           ///< nothing of the blob follows
+    bool last = false;                       ///< nothing of the blob follows
 };
 
 class fetch_session final : public stream_sink, public disk::leaf_pool::waiter {
 public:
     fetch_session(executor ex, get_request wanted, fetch_environment& env, fetch_options options,
                   fetch_diagnostics& where)
-        : env_(env), options_(std::move(options)), where_(where), request_(std::move(wanted)),
-          cursor_(request_.ranges), changed_(ex), children_(ex)
-    {
-    }
+        : env_(env),
+          options_(std::move(options)),
+          where_(where),
+          request_(std::move(wanted)),
+          cursor_(request_.ranges),
+          changed_(ex),
+          children_(ex)
+    {}
 
     awaitable<result<fetch_report>> run(std::shared_ptr<connection> c)
     {
@@ -111,8 +114,8 @@ public:
         stream.send->finish();
 
         const std::size_t window = recv_->request_window(options_.window);
-        const std::size_t part = std::clamp<std::size_t>(window / 4, hash::group_size,
-                                                         bao::max_extent_bytes);
+        const std::size_t part =
+            std::clamp<std::size_t>(window / 4, hash::group_size, bao::max_extent_bytes);
         decode_.extent_bytes = std::bit_floor(std::min(part, env_.buffers.extent_bytes()));
         decode_.max_size = options_.max_blob_size;
         advance();
@@ -402,7 +405,8 @@ private:
         const std::error_code children = co_await load_children(batch);
         busy_ = false;
         advance();
-        if (wants_bytes_ || finished_) recv_->resume();  // what is queued behind the end is too much
+        if (wants_bytes_ || finished_)
+            recv_->resume();  // what is queued behind the end is too much
         co_return children;
     }
 
@@ -444,8 +448,9 @@ private:
             const bao::chunk_interval part = groups.interval(i);
             const std::uint64_t first = bao::byte_offset(part.first);
             const std::uint64_t end = bao::byte_end(part.end, extent.size());
-            const byte_view bytes = extent.bytes().subspan(
-                static_cast<std::size_t>(first - extent.offset()), static_cast<std::size_t>(end - first));
+            const byte_view bytes =
+                extent.bytes().subspan(static_cast<std::size_t>(first - extent.offset()),
+                                       static_cast<std::size_t>(end - first));
             COPSE_TRYV(b.writer->write(bytes, first));
         }
         return outcome::success();
@@ -539,7 +544,8 @@ private:
     {
         const bool root_over = std::ranges::any_of(
             batch, [](const incoming_extent& e) { return e.last && e.blob->index == 0; });
-        if (!root_over || sequence_ || !request_.ranges.wants_children()) co_return std::error_code{};
+        if (!root_over || sequence_ || !request_.ranges.wants_children())
+            co_return std::error_code{};
         auto job = [this] { return read_blob(env_.store, request_.hash, max_hash_sequence_bytes); };
         auto found = co_await offload(env_.pool, job);
         if (!found) co_return found.error();
@@ -568,22 +574,22 @@ private:
 
     std::optional<std::vector<std::byte>> sequence_;  // the children's hashes, once known
     std::uint64_t next_index_ = 0;
-    std::shared_ptr<incoming_blob> current_;          // the one whose bytes arrive
-    disk::leaf_pool::buffer buffer_;                  // lent to current_'s decoder
+    std::shared_ptr<incoming_blob> current_;  // the one whose bytes arrive
+    disk::leaf_pool::buffer buffer_;          // lent to current_'s decoder
     std::deque<incoming_extent> filled_;
     std::map<std::uint64_t, std::shared_ptr<incoming_blob>> open_blobs_;
     std::vector<std::uint64_t> completed_;
-    std::set<hash::digest> storing_;                  // blobs with an open writer
+    std::set<hash::digest> storing_;  // blobs with an open writer
     std::uint64_t received_ = 0;
-    std::error_code failure_;                         // of the decoder
+    std::error_code failure_;  // of the decoder
     std::error_code end_error_;
     bool wants_bytes_ = false;
-    bool waiting_ = false;                            // queued at the pool
+    bool waiting_ = false;  // queued at the pool
     bool buffer_came_ = false;
-    bool finished_ = false;                           // all blobs of the answer were decoded
-    bool ended_ = false;                              // the stream is over
+    bool finished_ = false;  // all blobs of the answer were decoded
+    bool ended_ = false;     // the stream is over
     bool stalled_ = false;
-    bool busy_ = false;                               // a batch is on the pool
+    bool busy_ = false;  // a batch is on the pool
 };
 
 }  // namespace detail

@@ -12,7 +12,7 @@ namespace copse::quic::detail {
 
 // TLS alert of a certificate by an unknown authority: what real peers send when the id differs.
 inline constexpr std::uint8_t alert_unknown_ca = 48;
-inline constexpr std::uint64_t crypto_error_base = 0x100;      // RFC 9001 section 4.8
+inline constexpr std::uint64_t crypto_error_base = 0x100;  // RFC 9001 section 4.8
 inline constexpr std::uint64_t alert_no_application_protocol = 120;
 inline constexpr std::size_t max_reason = 256;
 // Flush for credit alone once this much came back, or a quarter of the smallest window if that is
@@ -365,7 +365,8 @@ void connection_state::fail(int error)
     }
     native_close native;
     set_default(native);
-    why.error = established_ ? transport_errc::protocol_violation : transport_errc::handshake_failed;
+    why.error =
+        established_ ? transport_errc::protocol_violation : transport_errc::handshake_failed;
     if (peer_.mismatch) {
         why.error = transport_errc::peer_id_mismatch;
         why.code = crypto_error_base + alert_unknown_ca;
@@ -518,9 +519,8 @@ void connection_state::return_credit(stream_state& s, std::size_t bytes)
     credit_stream(s, bytes);
     if (!owner_ || reading_) return;
     const endpoint_options& o = owner_->options;
-    const std::size_t enough =
-        std::min({credit_flush_bytes, o.connection_window / 4, o.remote_stream_window / 4,
-                  o.local_stream_window / 4});
+    const std::size_t enough = std::min({credit_flush_bytes, o.connection_window / 4,
+                                         o.remote_stream_window / 4, o.local_stream_window / 4});
     if (credit_since_flush_ >= enough) owner_->mark_dirty(*this);
 }
 
@@ -683,7 +683,8 @@ void connection_state::notice_stops()
 {
     ngtcp2_vec endless{nullptr, SIZE_MAX};
     for (auto& [id, s] : streams_) {
-        if (!s->send_handle || s->ready || s->send_reset || s->send_stopped || s->fin_sent) continue;
+        if (!s->send_handle || s->ready || s->send_reset || s->send_stopped || s->fin_sent)
+            continue;
         ngtcp2_path_storage path;
         ::ngtcp2_path_storage_zero(&path);
         std::uint8_t none = 0;
@@ -781,7 +782,7 @@ struct connection_state::batch {
     socket_address to;
     socket_address from;
     std::uint8_t ecn = 0;
-    bool more = false;          ///< the batch is full, not the connection
+    bool more = false;  ///< the batch is full, not the connection
 
     void start(std::size_t size, const ngtcp2_path& path, std::uint8_t mark)
     {
@@ -829,7 +830,8 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
         std::uint64_t offered = 0;
         if (s) {
             std::size_t position = s->next_position;
-            for (std::size_t i = s->next_chunk; i < s->chunks.size() && count < vectors.size(); ++i) {
+            for (std::size_t i = s->next_chunk; i < s->chunks.size() && count < vectors.size();
+                 ++i) {
                 const byte_view part = s->chunks[i].bytes.subspan(position);
                 position = 0;
                 if (part.empty()) continue;
@@ -843,9 +845,9 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
             s && s->fin_wanted && reaches_end ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0U;
         ngtcp2_ssize taken = -1;
         ngtcp2_pkt_info info{};
-        const auto n = ::ngtcp2_conn_writev_stream(
-            conn_, &path.path, &info, raw_bytes(slab + out.used), room, &taken, flags, s ? s->id : -1,
-            vectors.data(), count, now);
+        const auto n =
+            ::ngtcp2_conn_writev_stream(conn_, &path.path, &info, raw_bytes(slab + out.used), room,
+                                        &taken, flags, s ? s->id : -1, vectors.data(), count, now);
         if (n < 0) {
             if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED) {
                 if (::ngtcp2_conn_get_max_data_left(conn_) == 0) {
@@ -952,7 +954,8 @@ bool connection_state::flush(unsigned batches)
 
 // ---- streams --------------------------------------------------------------------------------------
 
-std::shared_ptr<stream_state> connection_state::open_stream(bool bidirectional, std::error_code& why)
+std::shared_ptr<stream_state> connection_state::open_stream(bool bidirectional,
+                                                            std::error_code& why)
 {
     if (why_ || !conn_) {
         why = why_ ? why_->error : make_error_code(transport_errc::closed_locally);

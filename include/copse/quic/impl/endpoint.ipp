@@ -78,8 +78,9 @@ void endpoint::state::receive(std::size_t index, const received_datagrams& in)
         const byte_view datagram = rest.first(std::min(rest.size(), in.segment_size));
         rest = rest.subspan(datagram.size());
         ngtcp2_version_cid ids{};
-        const int rv = ::ngtcp2_pkt_decode_version_cid(&ids, detail::raw_bytes(datagram.data()),
-                                                       datagram.size(), detail::connection_id_length);
+        const int rv =
+            ::ngtcp2_pkt_decode_version_cid(&ids, detail::raw_bytes(datagram.data()),
+                                            datagram.size(), detail::connection_id_length);
         if (rv != 0 && rv != NGTCP2_ERR_VERSION_NEGOTIATION) continue;
         if (ids.dcidlen > NGTCP2_MAX_CIDLEN) continue;
         const detail::connection_id key(ids.dcid, ids.dcidlen);
@@ -107,8 +108,8 @@ void endpoint::state::receive(std::size_t index, const received_datagrams& in)
             const std::uint32_t versions[] = {NGTCP2_PROTO_VER_V1};
             const auto n = ::ngtcp2_pkt_write_version_negotiation(
                 detail::raw_bytes(packet.data()), packet.size(),
-                std::to_integer<std::uint8_t>(random_bytes<1>()[0]), ids.scid, ids.scidlen, ids.dcid,
-                ids.dcidlen, versions, std::size(versions));
+                std::to_integer<std::uint8_t>(random_bytes<1>()[0]), ids.scid, ids.scidlen,
+                ids.dcid, ids.dcidlen, versions, std::size(versions));
             if (n <= 0) continue;
             outgoing_datagrams out;
             out.bytes = byte_view(packet).first(static_cast<std::size_t>(n));
@@ -149,8 +150,7 @@ void endpoint::state::established(const std::shared_ptr<detail::connection_state
     for (const auto& l : listeners) {
         if (l->alpn != c->alpn_) continue;
         if (l->waiting.size() >= options.accept_backlog) break;
-        l->waiting.push_back(
-            std::make_shared<detail::connection_handle>(c, options.send_buffer));
+        l->waiting.push_back(std::make_shared<detail::connection_handle>(c, options.send_buffer));
         l->changed.notify_all();
         return;
     }
@@ -420,10 +420,12 @@ using connection_result = result<std::shared_ptr<connection_state>>;
 
 // One attempt at one address.
 inline awaitable<connection_result> dial(std::shared_ptr<endpoint::state> ep, endpoint_id peer,
-                                         std::string alpn, socket_address remote, std::size_t socket)
+                                         std::string alpn, socket_address remote,
+                                         std::size_t socket)
 {
     if (ep->closing_down) co_return transport_errc::closed_locally;
-    if (ep->connections.size() >= ep->options.max_connections) co_return transport_errc::limit_reached;
+    if (ep->connections.size() >= ep->options.max_connections)
+        co_return transport_errc::limit_reached;
     const auto c = std::make_shared<connection_state>(*ep, ep->next_serial++, false);
     ep->connections.emplace(c->serial_, c);
     const auto started = c->start_client(peer, alpn, socket, remote);
@@ -488,7 +490,8 @@ awaitable<result<std::shared_ptr<connection>>> endpoint::connect(endpoint_addres
         const auto* const ip = std::get_if<socket_address>(&path);
         if (!ip || ip->port == 0 || ip->is_unspecified()) continue;
         const auto socket = ep->socket_for(*ip);
-        if (socket && targets.size() < detail::max_dialled_addresses) targets.emplace_back(*ip, *socket);
+        if (socket && targets.size() < detail::max_dialled_addresses)
+            targets.emplace_back(*ip, *socket);
     }
     if (targets.empty()) co_return transport_errc::no_usable_address;
     const auto race = std::make_shared<detail::dial_race>(ep->ex);
@@ -520,8 +523,8 @@ awaitable<result<std::shared_ptr<connection>>> endpoint::connect(endpoint_addres
     const auto joined = co_await attempts.join();
     static_cast<void>(joined);  // attempts report through the race
     if (race->winner) {
-        std::shared_ptr<connection> made = std::make_shared<detail::connection_handle>(
-            race->winner, ep->options.send_buffer);
+        std::shared_ptr<connection> made =
+            std::make_shared<detail::connection_handle>(race->winner, ep->options.send_buffer);
         if (stopped) co_return stopped;
         co_return made;
     }
@@ -561,7 +564,8 @@ std::size_t endpoint::send_buffer_size() const noexcept
 std::size_t endpoint::receive_buffer_size() const noexcept
 {
     std::size_t least = SIZE_MAX;
-    for (const auto& socket : state_->sockets) least = std::min(least, socket->receive_buffer_size());
+    for (const auto& socket : state_->sockets)
+        least = std::min(least, socket->receive_buffer_size());
     return least;
 }
 

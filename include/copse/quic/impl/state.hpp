@@ -64,18 +64,17 @@ struct closing_connection {
     socket_address remote;
     socket_address local;
     std::uint64_t heard = 0;
-    timestamp until = 0;            ///< 0: nothing is left
+    timestamp until = 0;  ///< 0: nothing is left
 };
 
 /// Both directions of one stream. Lives until both handles are dropped and ngtcp2 closed it.
 struct stream_state {
     stream_state(const executor& ex, std::int64_t stream_id)
         : id(stream_id), send_changed(ex), recv_changed(ex)
-    {
-    }
+    {}
 
     const std::int64_t id;
-    bool closed = false;  ///< ngtcp2 forgot it: its id must not be used any more
+    bool closed = false;      ///< ngtcp2 forgot it: its id must not be used any more
     bool unaccepted = false;  ///< opened by the peer, not yet taken by accept_bi() or accept_uni()
 
     // Sending. chunks[0] starts at `base`; bytes before `acked` are released.
@@ -83,34 +82,34 @@ struct stream_state {
     std::deque<shared_bytes> chunks;
     std::uint64_t base = 0;
     std::uint64_t acked = 0;
-    std::uint64_t queued_end = 0;     ///< offset behind the last byte queued
-    std::uint64_t sent_end = 0;       ///< offset behind the last byte given to ngtcp2
-    std::size_t next_chunk = 0;       ///< chunk that holds sent_end
-    std::size_t next_position = 0;    ///< and where in it
+    std::uint64_t queued_end = 0;   ///< offset behind the last byte queued
+    std::uint64_t sent_end = 0;     ///< offset behind the last byte given to ngtcp2
+    std::size_t next_chunk = 0;     ///< chunk that holds sent_end
+    std::size_t next_position = 0;  ///< and where in it
     bool fin_wanted = false;
     bool fin_sent = false;
-    bool fin_alone = false;           ///< the FIN went in a frame of its own
-    bool fin_frame_acked = false;     ///< that frame was acknowledged
-    bool fin_acked = false;           ///< as was everything before it
-    bool send_reset = false;          ///< by us
-    bool send_stopped = false;        ///< by the peer
+    bool fin_alone = false;        ///< the FIN went in a frame of its own
+    bool fin_frame_acked = false;  ///< that frame was acknowledged
+    bool fin_acked = false;        ///< as was everything before it
+    bool send_reset = false;       ///< by us
+    bool send_stopped = false;     ///< by the peer
     std::optional<std::uint64_t> stop_code;
-    bool ready = false;               ///< in the connection's list of streams with something to send
+    bool ready = false;  ///< in the connection's list of streams with something to send
     bool send_handle = false;
 
     // Receiving.
     event recv_changed;
-    std::vector<std::byte> queue;     ///< received, not accepted: [head, size)
+    std::vector<std::byte> queue;  ///< received, not accepted: [head, size)
     std::size_t head = 0;
     std::uint64_t received = 0;
-    std::uint64_t uncredited = 0;     ///< handed out, credit not yet returned
+    std::uint64_t uncredited = 0;  ///< handed out, credit not yet returned
     bool fin_received = false;
-    bool recv_stopped = false;        ///< by us, or settled after an end
+    bool recv_stopped = false;  ///< by us, or settled after an end
     std::optional<std::uint64_t> reset_code;
     std::error_code sink_error;
     std::uint64_t sink_stop_code = 0;
     stream_sink* sink = nullptr;
-    credit window;                    ///< reserved of the connection's local windows
+    credit window;  ///< reserved of the connection's local windows
     bool recv_handle = false;
 
     [[nodiscard]] std::size_t queued() const noexcept { return queue.size() - head; }
@@ -201,8 +200,8 @@ public:
     endpoint_id peer_id_;
     std::string alpn_;
     socket_address remote_;
-    bool dirty_ = false;         ///< in the endpoint's list of connections to flush
-    timestamp armed_ = never;    ///< its entry in the endpoint's deadlines
+    bool dirty_ = false;       ///< in the endpoint's list of connections to flush
+    timestamp armed_ = never;  ///< its entry in the endpoint's deadlines
 
 private:
     void start(ngtcp2_conn* conn);
@@ -233,15 +232,15 @@ private:
     std::map<std::int64_t, std::shared_ptr<stream_state>> streams_;
     std::deque<std::shared_ptr<stream_state>> ready_;
     std::vector<std::shared_ptr<stream_state>> failed_sinks_;
-    budget windows_;             ///< what the streams we opened may hold together
-    credit reserved_;            ///< of the endpoint's budget: all credit ever given to the peer
-    std::size_t granted_ = 0;    ///< connection credit beyond the first window
+    budget windows_;           ///< what the streams we opened may hold together
+    credit reserved_;          ///< of the endpoint's budget: all credit ever given to the peer
+    std::size_t granted_ = 0;  ///< connection credit beyond the first window
     std::size_t credit_since_flush_ = 0;
     bool established_ = false;
     bool completed_now_ = false;
     bool reading_ = false;
-    bool heard_ = false;         ///< a datagram came in since the last flush
-    bool ends_in_doubt_ = false; ///< a FIN may have been acknowledged unseen
+    bool heard_ = false;          ///< a datagram came in since the last flush
+    bool ends_in_doubt_ = false;  ///< a FIN may have been acknowledged unseen
     std::optional<close_reason> close_wanted_;
     std::uint64_t bytes_sent_ = 0;
     std::uint64_t bytes_received_ = 0;
@@ -303,7 +302,8 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     /// Batch under construction or waiting for a writable socket.
     std::vector<std::byte> slab = std::vector<std::byte>(65536);
     struct blocked_send {
-        blocked_send() noexcept {}  // clang: else not default constructible while `state` is incomplete
+        blocked_send() noexcept {
+        }  // clang: else not default constructible while `state` is incomplete
 
         std::size_t socket = 0;
         std::vector<std::byte> bytes;

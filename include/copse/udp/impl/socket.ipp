@@ -81,9 +81,11 @@ public:
         if (!v4_ && !set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) return last_error();
         sockaddr_storage address;
         const socklen_t length = to_sockaddr(local, address);
-        if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), length) != 0) return last_error();
+        if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), length) != 0)
+            return last_error();
         socklen_t bound = sizeof address;
-        if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &bound) != 0) return last_error();
+        if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &bound) != 0)
+            return last_error();
         local_ = from_sockaddr(address);
 
         // Optional features: a system without one still works, slower or with less information.
@@ -144,8 +146,14 @@ public:
         return outcome::success();
     }
 
-    awaitable<std::error_code> wait_readable() override { return wait(asio::socket_base::wait_read); }
-    awaitable<std::error_code> wait_writable() override { return wait(asio::socket_base::wait_write); }
+    awaitable<std::error_code> wait_readable() override
+    {
+        return wait(asio::socket_base::wait_read);
+    }
+    awaitable<std::error_code> wait_writable() override
+    {
+        return wait(asio::socket_base::wait_write);
+    }
 
     std::size_t max_send_segments() const noexcept override { return gso_ ? max_segments : 1; }
     std::size_t send_buffer_size() const noexcept override { return send_buffer_; }
@@ -224,7 +232,8 @@ private:
         message.msg_iovlen = 1;
         message.msg_control = control;
         if (several) {
-            put_control(message, SOL_UDP, udp_segment, static_cast<std::uint16_t>(out.segment_size));
+            put_control(message, SOL_UDP, udp_segment,
+                        static_cast<std::uint16_t>(out.segment_size));
         }
         if (!out.from.is_unspecified()) {
             if (v4_) {
