@@ -1,6 +1,8 @@
 // Any bytes as the metadata of a collection: accepted names survive being written, checked names
 // stay below the destination, and any name can be shown.
 #include <copse/blob/collection.hpp>
+#include <copse/codec/postcard.hpp>
+#include <copse/codec/utf8.hpp>
 
 #include <cstdlib>
 

@@ -1,5 +1,7 @@
 // Any bytes as the text, or as the content, of a ticket: what is accepted survives being written.
 #include <copse/blob/ticket.hpp>
+#include <copse/codec/base32.hpp>
+#include <copse/core/bytes.hpp>
 
 #include <cstdlib>
 
