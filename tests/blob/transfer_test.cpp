@@ -538,7 +538,7 @@ void cancel_fetches(int count)
     run_world(
         [](world& w) -> awaitable<void> {
             copse::test::zero_store zeros(zero_bytes);
-            const auto rate = [&w, &zeros](time_point since) {
+            const auto rate = [&zeros](time_point since) {
                 const auto spent = std::chrono::duration<double>(monotonic_clock::now() - since);
                 return static_cast<double>(zeros.written()) / spent.count() / 1e6;
             };
