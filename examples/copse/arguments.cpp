@@ -39,8 +39,8 @@ step<arguments> arguments::parse(const std::vector<std::string>& input,
         const bool is_long = arg[1] == '-';
         const std::size_t equals = is_long ? arg.find('=') : std::string::npos;
         const std::string shown = arg.substr(0, is_long ? equals : 2);
-        const option_rule* const rule = is_long ? find_rule(rules, shown.substr(2), '\0')
-                                                : find_rule(rules, {}, arg[1]);
+        const option_rule* const rule =
+            is_long ? find_rule(rules, shown.substr(2), '\0') : find_rule(rules, {}, arg[1]);
         if (!rule) return fail(exit_code::usage, "unknown option " + shown_path(shown));
         std::string value;
         const bool attached = is_long ? equals != std::string::npos : arg.size() > 2;

@@ -18,9 +18,9 @@ namespace app {
 
 /// An option that a command knows.
 struct option_rule {
-    std::string_view name;     ///< without the dashes
+    std::string_view name;  ///< without the dashes
     bool takes_value = false;
-    char letter = '\0';        ///< short form, if any
+    char letter = '\0';  ///< short form, if any
 };
 
 /// What follows the name of a command. `--help` is known to all.

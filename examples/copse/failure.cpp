@@ -45,8 +45,8 @@ exit_code to_exit_code(const std::error_code& error) noexcept
     if (error.category() == store::store_category()) {
         return of_store(static_cast<store::store_errc>(error.value()));
     }
-    const bool system = error.category() == std::generic_category() ||
-                        error.category() == std::system_category();
+    const bool system =
+        error.category() == std::generic_category() || error.category() == std::system_category();
     return system ? exit_code::files : exit_code::other;
 }
 

@@ -98,7 +98,7 @@ result<hash::digest> hash_stream_file(const std::string& path)
 // something.
 bool is_plain_file(const std::string& path) noexcept
 {
-    struct stat about{};
+    struct stat about {};
     return ::stat(path.c_str(), &about) == 0 && S_ISREG(about.st_mode) && about.st_size > 0;
 }
 

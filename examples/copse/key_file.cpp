@@ -3,8 +3,8 @@
 #include <copse/codec/hex.hpp>
 #include <copse/core/file.hpp>
 
-#include <sys/stat.h>
 #include <cstring>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -33,7 +33,7 @@ failure bad_key_file(const std::string& path, std::string_view why)
 
 step<quic::secret_key> read_key(const std::string& path)
 {
-    struct stat about{};
+    struct stat about {};
     if (::stat(path.c_str(), &about) != 0) {
         const std::error_code error(errno, std::generic_category());
         return fail(error, "key file " + shown_path(path));

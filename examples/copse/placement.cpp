@@ -1,5 +1,5 @@
-#include "console.hpp"
 #include "placement.hpp"
+#include "console.hpp"
 
 #include <copse/core/cancellation.hpp>
 #include <copse/core/event.hpp>
@@ -131,8 +131,8 @@ step<void> destination::place_one(const target_file& file, store::folder_store& 
     const std::string path = path_of(file.name);
     std::size_t& left = places_left_[file.hash];
     // The last name takes the blob itself; the ones before get copies.
-    const auto moved = left > 1 ? from.copy(file.hash, path, force_)
-                                : from.take(file.hash, path, force_);
+    const auto moved =
+        left > 1 ? from.copy(file.hash, path, force_) : from.take(file.hash, path, force_);
     if (!moved && moved.error() == std::errc::file_exists) {
         return fail(exit_code::files, shown_path(path) + " appeared in the meantime: move it away, "
                                                          "or use --force, and run the same command "

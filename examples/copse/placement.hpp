@@ -35,8 +35,7 @@ public:
     /// \param force replaces files, and links, that have the name of a received one.
     destination(file_system& fs, std::string folder, bool force, bool durable)
         : fs_(fs), folder_(std::move(folder)), force_(force), durable_(durable)
-    {
-    }
+    {}
 
     /// Looks at the names in the destination: marks files that are in place, and fails for those
     /// that are in the way, before anything is transferred.
@@ -71,8 +70,8 @@ private:
     std::string folder_;
     bool force_;
     bool durable_;
-    std::set<std::string, std::less<>> known_folders_;    // below the destination, seen as such
-    std::map<hash::digest, std::size_t> places_left_;     // of blobs that have several names
+    std::set<std::string, std::less<>> known_folders_;  // below the destination, seen as such
+    std::map<hash::digest, std::size_t> places_left_;   // of blobs that have several names
 };
 
 }  // namespace app

@@ -61,8 +61,8 @@ struct recv_options {
 
 /// What became of it all, for the lines at the end.
 struct summary {
-    std::uint64_t fetched = 0;   ///< bytes that arrived and were verified
-    std::uint64_t here = 0;      ///< bytes that were there before
+    std::uint64_t fetched = 0;         ///< bytes that arrived and were verified
+    std::uint64_t here = 0;            ///< bytes that were there before
     std::chrono::nanoseconds time{0};  ///< in transfer
 };
 
@@ -93,12 +93,15 @@ class receiver {
 public:
     receiver(executor ex, const recv_options& options, offload_pool& pool, workplace& work,
              progress& shown)
-        : executor_(std::move(ex)), options_(options), pool_(pool), work_(work), shown_(shown),
+        : executor_(std::move(ex)),
+          options_(options),
+          pool_(pool),
+          work_(work),
+          shown_(shown),
           to_(real_file_system(), options.folder, options.force, options.durable),
           buffers_("receive buffers", receive_buffer_bytes, receive_extent_bytes),
           env_{work.store(), pool, buffers_}
-    {
-    }
+    {}
 
     awaitable<step<exit_code>> run()
     {
@@ -279,8 +282,8 @@ private:
             const std::error_code error = attempt.assume_value();
             if (!error) break;
             // What a provider does not have, it will hardly have later.
-            const bool gained = gained_ - before >= least_gain &&
-                                error != blob::blob_errc::not_available;
+            const bool gained =
+                gained_ - before >= least_gain && error != blob::blob_errc::not_available;
             fruitless = gained ? 0 : fruitless + 1;
             if (!may_pass(error) || !ever_connected_ || fruitless == most_fruitless) {
                 co_return explain(error);
@@ -378,10 +381,9 @@ private:
         const auto good = blob::check_names(manifest_.names, &refused);
         if (!good) {
             discard_ = true;
-            co_return fail(exit_code::refused, "refused the name '" +
-                                                   blob::escape_name(manifest_.names[refused]) +
-                                                   "': " + good.error().message() +
-                                                   "; nothing was written");
+            co_return fail(exit_code::refused,
+                           "refused the name '" + blob::escape_name(manifest_.names[refused]) +
+                               "': " + good.error().message() + "; nothing was written");
         }
         take_manifest(manifest_);
         if (files_.empty()) co_return fail(exit_code::refused, "the collection has no files");
@@ -473,8 +475,8 @@ private:
                     to_rate(summary_.fetched, summary_.time);
         }
         print(line + "; " + to_count(summary_.here, "byte") + " were already here");
-        line = "saved    " + to_count(several, "file") + ", " +
-               to_count(total_bytes(), "byte") + " (" + to_size(total_bytes()) + "), ";
+        line = "saved    " + to_count(several, "file") + ", " + to_count(total_bytes(), "byte") +
+               " (" + to_size(total_bytes()) + "), ";
         print(line + (several == 1 ? "as " + shown_path(to_.path_of(files_[0].name))
                                    : "in " + shown_path(options_.folder)));
     }
@@ -531,11 +533,11 @@ awaitable<result<void>> recv_main(const recv_options& options, step<exit_code>& 
 
 step<exit_code> run_recv(const words& input)
 {
-    COPSE_TRY(const auto given, arguments::parse(input, {{"output", true, 'o'},
-                                                         {"force"},
-                                                         {"durable"},
-                                                         {"bind", true},
-                                                         {"timeout", true}}));
+    COPSE_TRY(
+        const auto given,
+        arguments::parse(
+            input,
+            {{"output", true, 'o'}, {"force"}, {"durable"}, {"bind", true}, {"timeout", true}}));
     if (given.words().size() != 1) return fail(exit_code::usage, "one ticket is needed");
     auto ticket = blob::parse_blob_ticket(given.words().front());
     if (!ticket) return fail(ticket.error(), "ticket");

@@ -60,10 +60,13 @@ class importer {
 public:
     importer(executor ex, offload_pool& pool, const source_list& list, store::reference_store& into,
              progress& shown)
-        : pool_(pool), list_(list), into_(into), shown_(shown), children_(std::move(ex)),
+        : pool_(pool),
+          list_(list),
+          into_(into),
+          shown_(shown),
+          children_(std::move(ex)),
           hashes_(list.files.size())
-    {
-    }
+    {}
 
     /// The hashes, in the order of the list. \par Cancellation total.
     awaitable<step<std::vector<hash::digest>>> run()
@@ -101,8 +104,8 @@ private:
         options.progress = [this, &counted](std::uint64_t done) {
             shown_.add(done - std::exchange(counted, done));
         };
-        auto imported = co_await store::import_file(real_file_system(), pool_, file.path,
-                                                    std::move(options));
+        auto imported =
+            co_await store::import_file(real_file_system(), pool_, file.path, std::move(options));
         if (!imported) {
             // The first failure is the one that people should see.
             if (failed_ == list_.files.size()) failed_ = index;
@@ -184,10 +187,10 @@ step<offer> make_offer(const source_list& list, const std::vector<hash::digest>&
 
 /// One getter's requests so far.
 struct visit {
-    bool asked = false;           ///< a request was answered
-    bool acknowledged = false;    ///< so was the last one for data, by the getter's transport
-    std::uint64_t payload = 0;    ///< of requests for data
-    std::uint64_t sent = 0;       ///< of all requests
+    bool asked = false;         ///< a request was answered
+    bool acknowledged = false;  ///< so was the last one for data, by the getter's transport
+    std::uint64_t payload = 0;  ///< of requests for data
+    std::uint64_t sent = 0;     ///< of all requests
 };
 
 class server {
@@ -195,10 +198,13 @@ public:
     server(quic::endpoint& ep, store::reference_store& store, offload_pool& pool, offer what,
            bool once, progress& shown)
         : buffers_("send buffers", send_buffer_bytes, blob::provide_buffer_bytes),
-          env_{store, pool, buffers_}, offer_(what), once_(once), shown_(shown),
-          children_(ep.get_executor()), listener_(ep.listen(blob::alpn))
-    {
-    }
+          env_{store, pool, buffers_},
+          offer_(what),
+          once_(once),
+          shown_(shown),
+          children_(ep.get_executor()),
+          listener_(ep.listen(blob::alpn))
+    {}
 
     /// Serves until the first complete transfer with --once, else until cancelled.
     /// \return whether there was a complete one.
@@ -285,10 +291,7 @@ private:
         return text;
     }
 
-    void show_getters()
-    {
-        shown_.detail(to_count(getters_, "getter"));
-    }
+    void show_getters() { shown_.detail(to_count(getters_, "getter")); }
 
     disk::leaf_pool buffers_;
     blob::provide_environment env_;
@@ -362,8 +365,7 @@ awaitable<step<exit_code>> send_from(quic::endpoint& ep, const send_options& opt
 
     server serving(ep, store, pool, what, options.once, shown);
     print_ticket(ep, what.root);
-    shown.note(options.once ? "serving until one getter has everything"
-                            : "serving until Ctrl-C");
+    shown.note(options.once ? "serving until one getter has everything" : "serving until Ctrl-C");
     const bool complete = co_await serving.run();
     if (options.once && !complete) {
         co_return fail(exit_code::interrupted, "interrupted before anyone had everything");
@@ -407,10 +409,9 @@ step<quic::secret_key> choose_key(const std::optional<std::string>& given)
 
 step<exit_code> run_send(const words& input)
 {
-    COPSE_TRY(const auto given, arguments::parse(input, {{"bind", true},
-                                                         {"once"},
-                                                         {"skip-unsupported"},
-                                                         {"key", true}}));
+    COPSE_TRY(
+        const auto given,
+        arguments::parse(input, {{"bind", true}, {"once"}, {"skip-unsupported"}, {"key", true}}));
     send_options options;
     options.paths = given.words();
     if (options.paths.empty()) return fail(exit_code::usage, "nothing to send: give a PATH");

@@ -20,8 +20,8 @@ struct source_file {
 struct source_list {
     std::vector<source_file> files;  ///< sorted by name, bytewise
     std::uint64_t total_bytes = 0;
-    std::uint64_t links = 0;         ///< symbolic links, skipped
-    std::uint64_t special = 0;       ///< devices, sockets and pipes, skipped
+    std::uint64_t links = 0;               ///< symbolic links, skipped
+    std::uint64_t special = 0;             ///< devices, sockets and pipes, skipped
     std::vector<std::string> unsupported;  ///< names no receiver would take, skipped; escaped
 };
 

@@ -42,8 +42,7 @@ public:
 private:
     workplace(file_system& fs, std::string destination, bool made_destination)
         : fs_(&fs), destination_(std::move(destination)), made_destination_(made_destination)
-    {
-    }
+    {}
     /// \return whether it was not there.
     step<bool> make_folder(const std::string& path);
     void remove_outer_folders();

@@ -3,11 +3,11 @@
 #include "tests/catch.hpp"
 #include "tests/support.hpp"
 
+#include <copse/bao/encode_core.hpp>
 #include <copse/blob/collection.hpp>
 #include <copse/blob/download.hpp>
 #include <copse/blob/fetch.hpp>
 #include <copse/blob/provide.hpp>
-#include <copse/bao/encode_core.hpp>
 #include <copse/core/race.hpp>
 #include <copse/core/run.hpp>
 #include <copse/hash/blake3.hpp>
@@ -42,12 +42,15 @@ constexpr std::size_t getter_extent = 256U << 10;
 /// One provider and one getter, each with a store in memory.
 struct world {
     explicit world(executor e)
-        : ex(e), pool(make_thread_pool(1)), provided(512U << 20), received(512U << 20),
+        : ex(e),
+          pool(make_thread_pool(1)),
+          provided(512U << 20),
+          received(512U << 20),
           provide_buffers("test provide", 32U << 20, blob::provide_buffer_bytes),
           fetch_buffers("test fetch", 4U << 20, getter_extent),
-          provide_env{provided, *pool, provide_buffers}, fetch_env{received, *pool, fetch_buffers}
-    {
-    }
+          provide_env{provided, *pool, provide_buffers},
+          fetch_env{received, *pool, fetch_buffers}
+    {}
 
     executor ex;
     std::unique_ptr<offload_pool> pool;
@@ -59,7 +62,7 @@ struct world {
     blob::fetch_environment fetch_env;
     blob::fetch_diagnostics where;
     std::vector<blob::provide_report> reports;
-    std::shared_ptr<connection> getter;   ///< the getter's connection
+    std::shared_ptr<connection> getter;  ///< the getter's connection
 
     hash::digest add(std::span<const std::byte> bytes) { return provided.add(bytes).value(); }
 
@@ -77,8 +80,8 @@ struct world {
                                               blob::fetch_options options = {})
     {
         blob::get_request request{root, std::move(ranges)};
-        auto report = co_await blob::fetch(getter, std::move(request), fetch_env,
-                                           std::move(options), where);
+        auto report =
+            co_await blob::fetch(getter, std::move(request), fetch_env, std::move(options), where);
         co_return report;
     }
 };
@@ -154,7 +157,8 @@ TEST_CASE("transfer: whole blobs of every interesting size arrive verified", "[b
             INFO("size " << size);
             const auto data = copse::test::pattern(size);
             const auto root = w.add(data);
-            const auto report = co_await w.get(root, blob::ranges_seq::root(bao::chunk_ranges::all()));
+            const auto report =
+                co_await w.get(root, blob::ranges_seq::root(bao::chunk_ranges::all()));
             REQUIRE(report);
             CHECK(report.value().payload_bytes == size);
             CHECK(report.value().blobs == 1);
@@ -247,7 +251,8 @@ TEST_CASE("transfer: a collection arrives in two requests and is then complete",
         CHECK(again.value().present_bytes == again.value().total_bytes);
         // What the store knows is not asked for.
         const auto requests = w.reports.size();
-        const auto known = co_await blob::fetch_manifest(w.getter, c.root, w.fetch_env, {}, w.where);
+        const auto known =
+            co_await blob::fetch_manifest(w.getter, c.root, w.fetch_env, {}, w.where);
         REQUIRE(known);
         CHECK(known.value().names == c.names);
         CHECK(known.value().sizes == m.value().sizes);
@@ -297,7 +302,8 @@ TEST_CASE("transfer: getters that take nothing hold no more than their share", "
     });
 }
 
-TEST_CASE("transfer: a hash sequence with all its children comes in one request", "[blob][transfer]")
+TEST_CASE("transfer: a hash sequence with all its children comes in one request",
+          "[blob][transfer]")
 {
     run_world([](world& w) -> awaitable<void> {
         const auto c = add_collection(w);
@@ -493,7 +499,7 @@ awaitable<result<blob::fetch_report>> get_zeros(world& w, copse::test::zero_stor
     co_return report;
 }
 
-std::uint64_t zero_bytes = 0;   ///< size of the blob that zero_server() offers
+std::uint64_t zero_bytes = 0;  ///< size of the blob that zero_server() offers
 
 awaitable<void> zero_server(quic::listener l, world& w)
 {
@@ -503,7 +509,8 @@ awaitable<void> zero_server(quic::listener l, world& w)
     for (;;) {
         auto c = co_await l.accept();
         if (!c) break;
-        auto serve = [](std::shared_ptr<connection> on, blob::provide_environment& e) -> awaitable<void> {
+        auto serve = [](std::shared_ptr<connection> on,
+                        blob::provide_environment& e) -> awaitable<void> {
             const auto why = co_await blob::provide(std::move(on), e, {});
             static_cast<void>(why);
         };
@@ -559,8 +566,9 @@ void cancel_fetches(int count)
             const auto last = co_await get_zeros(w, zeros, w.getter);
             REQUIRE(last);
             CHECK(last.value().payload_bytes == zero_bytes);
-            std::printf("copse credit: %.0f MB/s on a fresh connection, %.0f after %d cancelled fetches\n",
-                        first_rate, rate(after), cancellations);
+            std::printf(
+                "copse credit: %.0f MB/s on a fresh connection, %.0f after %d cancelled fetches\n",
+                first_rate, rate(after), cancellations);
         },
         zero_server);
 }
@@ -692,7 +700,8 @@ TEST_CASE("hostile: a flipped bit anywhere ends the fetch with its place", "[blo
             const auto good = encoding_of(data);
             copse::test::seeded_rng rng(copse::test::seed_or(1));
             for (int i = 0; i < 60; ++i) {
-                const auto at = i < 8 ? static_cast<std::size_t>(i) : rng.between<std::size_t>(8, good.size() - 1);
+                const auto at = i < 8 ? static_cast<std::size_t>(i)
+                                      : rng.between<std::size_t>(8, good.size() - 1);
                 INFO("byte " << at);
                 current_script = {good, script::end_type::fin, 0};
                 current_script.bytes[at] ^= std::byte{0x10};
@@ -738,9 +747,9 @@ TEST_CASE("hostile: truncated, overlong, reset and silent answers have their own
             CHECK(w.received.status(root).value().present.chunk_total() > 300);
 
             current_script.end = script::end_type::reset;
-            for (const auto& [code, error] :
-                 {std::pair(1U, blob::blob_errc::refused), std::pair(2U, blob::blob_errc::rate_limited),
-                  std::pair(3U, blob::blob_errc::not_available)}) {
+            for (const auto& [code, error] : {std::pair(1U, blob::blob_errc::refused),
+                                              std::pair(2U, blob::blob_errc::rate_limited),
+                                              std::pair(3U, blob::blob_errc::not_available)}) {
                 current_script.code = code;
                 const auto cut = co_await w.get(root, all);
                 REQUIRE(!cut);
@@ -777,7 +786,8 @@ TEST_CASE("hostile: groups in the wrong order are noticed", "[blob][hostile]")
                                           data.begin() + 344064 + 64);
             REQUIRE(next != current_script.bytes.end());
             std::swap_ranges(at, at + 16384, next);
-            const auto report = co_await w.get(root, blob::ranges_seq::root(bao::chunk_ranges::all()));
+            const auto report =
+                co_await w.get(root, blob::ranges_seq::root(bao::chunk_ranges::all()));
             REQUIRE(!report);
             CHECK(report.error() == blob::blob_errc::leaf_mismatch);
             CHECK(w.where.offset == 327680);
@@ -791,8 +801,9 @@ TEST_CASE("hostile: absurd sizes cost neither memory nor time", "[blob][hostile]
     run_world(
         [](world& w) -> awaitable<void> {
             const auto root = hash::blake3_hash(as_bytes("x"));
-            for (const std::uint64_t size : {~std::uint64_t{0}, std::uint64_t{1} << 63,
-                                             (std::uint64_t{1} << 63) - 1, std::uint64_t{1} << 40}) {
+            for (const std::uint64_t size :
+                 {~std::uint64_t{0}, std::uint64_t{1} << 63, (std::uint64_t{1} << 63) - 1,
+                  std::uint64_t{1} << 40}) {
                 current_script = {{}, script::end_type::endless, 0};
                 for (int i = 0; i < 8; ++i) {
                     current_script.bytes.push_back(static_cast<std::byte>(size >> (8 * i)));

@@ -19,7 +19,11 @@ public:
 
     [[nodiscard]] const hash::digest& root() const { return index_->root(); }
     [[nodiscard]] std::uint64_t written() const { return *written_; }
-    void forget() { *present_ = bao::chunk_ranges::none(); *written_ = 0; }
+    void forget()
+    {
+        *present_ = bao::chunk_ranges::none();
+        *written_ = 0;
+    }
 
     result<store::availability> status(const hash::digest& root) override
     {
@@ -90,15 +94,15 @@ private:
         writer(shared_index index, std::shared_ptr<bao::chunk_ranges> present,
                std::shared_ptr<std::uint64_t> written)
             : index_(std::move(index)), present_(std::move(present)), written_(std::move(written))
-        {
-        }
+        {}
         const hash::digest& root() const noexcept override { return index_->root(); }
         std::uint64_t size() const noexcept override { return index_->size(); }
         bao::chunk_ranges present() const override { return *present_; }
         bool direct() const noexcept override { return false; }
         result<void> write(byte_view data, std::uint64_t) override
         {
-            const bool zero = std::ranges::all_of(data, [](std::byte b) { return b == std::byte{}; });
+            const bool zero =
+                std::ranges::all_of(data, [](std::byte b) { return b == std::byte{}; });
             if (!zero) return make_error_code(std::errc::io_error);
             *written_ += data.size();
             return outcome::success();

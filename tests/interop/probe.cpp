@@ -232,8 +232,7 @@ class watched_recv final : public recv_stream, private stream_sink {
 public:
     watched_recv(std::unique_ptr<recv_stream> inner, std::shared_ptr<receipt> out)
         : inner_(std::move(inner)), out_(std::move(out))
-    {
-    }
+    {}
     ~watched_recv() override
     {
         out_->bytes = inner_->received();
@@ -289,8 +288,7 @@ class spoilt_send final : public send_stream {
 public:
     spoilt_send(std::unique_ptr<send_stream> inner, const mischief& how)
         : inner_(std::move(inner)), how_(how)
-    {
-    }
+    {}
 
     awaitable<result<void>> write(shared_bytes data) override
     {
@@ -302,8 +300,8 @@ public:
                 static_cast<std::size_t>(std::min<std::uint64_t>(room, data.bytes.size())));
         }
         if (how_.corrupt && *how_.corrupt >= first && *how_.corrupt < first + data.bytes.size()) {
-            auto copy = std::make_shared<std::vector<std::byte>>(data.bytes.begin(),
-                                                                 data.bytes.end());
+            auto copy =
+                std::make_shared<std::vector<std::byte>>(data.bytes.begin(), data.bytes.end());
             (*copy)[static_cast<std::size_t>(*how_.corrupt - first)] ^= std::byte{1};
             data = shared_bytes{copy, *copy};
         }
@@ -330,8 +328,7 @@ class wrapped_connection final : public connection {
 public:
     explicit wrapped_connection(std::shared_ptr<connection> inner, mischief how = {})
         : inner_(std::move(inner)), how_(how)
-    {
-    }
+    {}
 
     const endpoint_id& peer() const noexcept override { return inner_->peer(); }
     path_address remote_address() const override { return inner_->remote_address(); }
@@ -413,8 +410,8 @@ std::string describe_end(const std::error_code& error, const receipt& seen, cons
 /// One blob of the answer: as it stands in the stream, and the verified bytes of it.
 struct blob_content {
     hash::digest hash;
-    std::optional<std::uint64_t> size;  ///< as its header says
-    bool complete = false;              ///< its whole encoding came
+    std::optional<std::uint64_t> size;                       ///< as its header says
+    bool complete = false;                                   ///< its whole encoding came
     std::map<std::uint64_t, std::vector<std::byte>> pieces;  ///< by offset
 
     void report(std::uint64_t index) const
@@ -649,8 +646,7 @@ class offers {
 public:
     offers(store::blob_store& store, endpoint_address address)
         : store_(store), address_(std::move(address))
-    {
-    }
+    {}
 
     hash::digest file(const std::string& path)
     {
@@ -883,8 +879,8 @@ awaitable<void> raw_over(std::shared_ptr<connection> c, const arguments& args)
     must(read, "read");
     say("bytes " + std::to_string(got.bytes.size()));
     say("blake3 " + hash::to_hex(hash::blake3_hash(got.bytes)));
-    say("head " + codec::encode_hex(byte_view(got.bytes).first(std::min<std::size_t>(
-                      got.bytes.size(), 64))));
+    say("head " +
+        codec::encode_hex(byte_view(got.bytes).first(std::min<std::size_t>(got.bytes.size(), 64))));
     const auto stop = stream.send->stop_code();
     say("stop " + (stop ? std::to_string(*stop) : "none"));
     say("end " + got.end);
@@ -924,10 +920,9 @@ awaitable<result<void>> run(std::string command, std::vector<std::string> rest, 
                              {"size-proof", "hashseq"});
         good = co_await get(args);
     } else if (command == "provide") {
-        const arguments args(rest,
-                             {"bind", "store", "partial", "missing-at", "corrupt", "truncate",
-                              "stall"},
-                             {"mem", "hashseq", "hashseq-missing"});
+        const arguments args(
+            rest, {"bind", "store", "partial", "missing-at", "corrupt", "truncate", "stall"},
+            {"mem", "hashseq", "hashseq-missing"});
         good = co_await provide(args);
     } else if (command == "raw") {
         const arguments args(rest, {"id", "addr", "hex", "wait", "out", "bind"}, {"no-fin"});

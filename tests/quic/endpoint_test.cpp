@@ -110,7 +110,8 @@ awaitable<result<std::vector<std::byte>>> read_all(recv_stream& from)
         const auto n = co_await from.read(buffer);
         if (!n) co_return n.error();
         if (n.value() == 0) co_return out;
-        out.insert(out.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(n.value()));
+        out.insert(out.end(), buffer.begin(),
+                   buffer.begin() + static_cast<std::ptrdiff_t>(n.value()));
     }
 }
 
@@ -295,7 +296,8 @@ TEST_CASE("quic: a handshake nobody answers times out", "[quic]")
 TEST_CASE("quic: dialling can be cancelled and leaves nothing behind", "[quic]")
 {
     run_two([](quic::endpoint&, quic::endpoint& client) -> awaitable<void> {
-        endpoint_address nobody{quic::secret_key::generate().id(), {socket_address::loopback_v4(9)}};
+        endpoint_address nobody{quic::secret_key::generate().id(),
+                                {socket_address::loopback_v4(9)}};
         auto dialling = client.connect(nobody, std::string(echo_alpn));
         const auto dialled = co_await with_timeout(std::move(dialling), 20ms);
         REQUIRE(!dialled);
@@ -311,7 +313,8 @@ class counting_sink final : public stream_sink {
 public:
     result<sink_verdict> consume(byte_view data) noexcept override
     {
-        if (fail_at && taken + data.size() > fail_at) return std::make_error_code(std::errc::bad_message);
+        if (fail_at && taken + data.size() > fail_at)
+            return std::make_error_code(std::errc::bad_message);
         const std::size_t n = std::min(data.size(), limit - held);
         taken += n;
         held += n;
@@ -436,7 +439,8 @@ TEST_CASE("quic: IPv6 loopback works as IPv4 does", "[quic]")
     v6_client.identity = quic::secret_key::generate();
     run_two(
         [](quic::endpoint& server, quic::endpoint& client) -> awaitable<void> {
-            const auto dialled = co_await client.connect(address_of(server), std::string(echo_alpn));
+            const auto dialled =
+                co_await client.connect(address_of(server), std::string(echo_alpn));
             CHECK(dialled);
         },
         v6, v6_client);

@@ -12,10 +12,10 @@ namespace copse::blob {
 /// A collection whose hash sequence and names are known and checked in form (names are not: see
 /// check_names()).
 struct manifest {
-    hash::digest root;                   ///< hash of the hash sequence
-    std::vector<hash::digest> hashes;    ///< all children; [0] is the metadata blob
-    std::vector<std::string> names;      ///< names[i] belongs to hashes[i + 1]
-    std::vector<std::uint64_t> sizes;    ///< sizes[i] is the proven size of hashes[i + 1]
+    hash::digest root;                 ///< hash of the hash sequence
+    std::vector<hash::digest> hashes;  ///< all children; [0] is the metadata blob
+    std::vector<std::string> names;    ///< names[i] belongs to hashes[i + 1]
+    std::vector<std::uint64_t> sizes;  ///< sizes[i] is the proven size of hashes[i + 1]
 
     [[nodiscard]] std::uint64_t total_bytes() const noexcept
     {
@@ -27,9 +27,9 @@ struct manifest {
 
 /// What a download still needs.
 struct missing_parts {
-    ranges_seq request;                  ///< empty when everything is there
-    std::uint64_t present_bytes = 0;     ///< verified bytes the store has, of distinct blobs
-    std::uint64_t total_bytes = 0;       ///< of distinct blobs; a blob of unknown size counts 0
+    ranges_seq request;               ///< empty when everything is there
+    std::uint64_t present_bytes = 0;  ///< verified bytes the store has, of distinct blobs
+    std::uint64_t total_bytes = 0;    ///< of distinct blobs; a blob of unknown size counts 0
 };
 
 /// Gets a collection's hash sequence, names, and the proven sizes of its files, in one request, and

@@ -24,17 +24,17 @@ namespace copse::blob {
 
 /// What a fetch works with; all of it must outlive the fetch.
 struct fetch_environment {
-    store::blob_store& store;   ///< receives verified data; says what is there already
-    offload_pool& pool;         ///< where data is verified and written
-    disk::leaf_pool& buffers;   ///< bounds received leaves, over all fetches that share it
+    store::blob_store& store;  ///< receives verified data; says what is there already
+    offload_pool& pool;        ///< where data is verified and written
+    disk::leaf_pool& buffers;  ///< bounds received leaves, over all fetches that share it
 };
 
 /// A blob of the answer whose size is known and proven.
 struct fetched_blob {
-    std::uint64_t index = 0;    ///< 0: the blob named in the request, i + 1: child i
+    std::uint64_t index = 0;  ///< 0: the blob named in the request, i + 1: child i
     hash::digest hash;
-    std::uint64_t size = 0;     ///< proven by its last chunk
-    bool complete = false;      ///< the store has all of it now
+    std::uint64_t size = 0;  ///< proven by its last chunk
+    bool complete = false;   ///< the store has all of it now
 };
 
 struct fetch_options {
@@ -65,11 +65,11 @@ struct fetch_report {
 
 /// Where and with whom a fetch failed.
 struct fetch_diagnostics {
-    hash::digest hash;                        ///< blob concerned
-    std::uint64_t index = 0;                  ///< and its place in the request
-    std::uint64_t offset = 0;                 ///< first byte not verified or wrong
+    hash::digest hash;         ///< blob concerned
+    std::uint64_t index = 0;   ///< and its place in the request
+    std::uint64_t offset = 0;  ///< first byte not verified or wrong
     endpoint_id peer;
-    std::optional<std::uint64_t> peer_code;   ///< code of the peer's reset
+    std::optional<std::uint64_t> peer_code;  ///< code of the peer's reset
     /// `blob <hash> at byte <offset> from <peer>`.
     [[nodiscard]] std::string to_string() const;
 };

@@ -24,9 +24,9 @@ inline constexpr std::size_t provide_buffer_bytes = (256U << 10) + (8U << 10);
 /// which keeps what was sent until it is acknowledged.
 struct provide_environment {
     store::blob_store& store;
-    offload_pool& pool;         ///< where data is read and verified
-    disk::leaf_pool& buffers;   ///< bounds data read and not yet acknowledged, over all connections;
-                                ///< its extents hold `provide_buffer_bytes`
+    offload_pool& pool;        ///< where data is read and verified
+    disk::leaf_pool& buffers;  ///< bounds data read and not yet acknowledged, over all connections;
+                               ///< its extents hold `provide_buffer_bytes`
 };
 
 /// How one request went.

@@ -39,7 +39,8 @@ struct socket_address {
     {
         return ip == std::array<std::uint8_t, 16>{};
     }
-    [[nodiscard]] static socket_address v4(std::array<std::uint8_t, 4> ip, std::uint16_t port) noexcept;
+    [[nodiscard]] static socket_address v4(std::array<std::uint8_t, 4> ip,
+                                           std::uint16_t port) noexcept;
     [[nodiscard]] static socket_address loopback_v4(std::uint16_t port) noexcept
     {
         return v4({127, 0, 0, 1}, port);

@@ -16,8 +16,7 @@ public:
     credit() = default;
     credit(credit&& other) noexcept
         : from_(std::exchange(other.from_, nullptr)), amount_(std::exchange(other.amount_, 0))
-    {
-    }
+    {}
     credit& operator=(credit&& other) noexcept
     {
         if (this != &other) {

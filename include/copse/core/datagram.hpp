@@ -14,11 +14,11 @@ namespace copse {
 
 /// One or several datagrams received together from one sender (GRO).
 struct received_datagrams {
-    byte_span bytes;                 ///< inside the buffer given to try_receive()
-    std::size_t segment_size = 0;    ///< every datagram but the last has this size
+    byte_span bytes;               ///< inside the buffer given to try_receive()
+    std::size_t segment_size = 0;  ///< every datagram but the last has this size
     socket_address from;
-    socket_address to;               ///< local address it was sent to
-    std::uint8_t ecn = 0;            ///< the two ECN bits
+    socket_address to;     ///< local address it was sent to
+    std::uint8_t ecn = 0;  ///< the two ECN bits
 };
 
 /// Datagrams of equal size (but the last) to one receiver (GSO).
@@ -26,7 +26,7 @@ struct outgoing_datagrams {
     byte_view bytes;
     std::size_t segment_size = 0;
     socket_address to;
-    socket_address from;             ///< source address; unspecified lets the system choose
+    socket_address from;  ///< source address; unspecified lets the system choose
     std::uint8_t ecn = 0;
 };
 

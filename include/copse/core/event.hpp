@@ -39,7 +39,8 @@ public:
     {
         // A plain lambda has no cancellation slot, so a cancel does not reach the timer.
         auto start = [this](auto handler) {
-            timer_.async_wait([h = std::move(handler)](std::error_code) mutable { std::move(h)(); });
+            timer_.async_wait(
+                [h = std::move(handler)](std::error_code) mutable { std::move(h)(); });
         };
         co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(start,
                                                                              asio::use_awaitable);

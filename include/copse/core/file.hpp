@@ -41,11 +41,11 @@ inline constexpr std::size_t direct_alignment = 4096;
 
 struct open_options {
     bool write = false;
-    bool create = false;      ///< make it when absent
-    bool exclusive = false;   ///< with create: fail when it exists
+    bool create = false;     ///< make it when absent
+    bool exclusive = false;  ///< with create: fail when it exists
     bool truncate = false;
-    bool direct = false;      ///< bypass the page cache where the file system can; see file::direct()
-    bool follow_links = true; ///< false: a symbolic link as last component is an error
+    bool direct = false;  ///< bypass the page cache where the file system can; see file::direct()
+    bool follow_links = true;  ///< false: a symbolic link as last component is an error
     std::uint32_t permissions = 0644;
 };
 
@@ -70,7 +70,8 @@ public:
     /// Calls `visit` for each entry but `.` and `..`, in bytewise order of names.
     virtual result<void> list(const std::string& path,
                               const std::function<result<void>(const std::string&)>& visit) = 0;
-    virtual result<void> make_directory(const std::string& path, std::uint32_t permissions = 0755) = 0;
+    virtual result<void> make_directory(const std::string& path,
+                                        std::uint32_t permissions = 0755) = 0;
     virtual result<void> remove_file(const std::string& path) = 0;
     virtual result<void> remove_directory(const std::string& path) = 0;
     /// Renames within a file system. `replace` false: fails with file_exists instead of replacing.

@@ -5,9 +5,9 @@
 
 #include <asio/associated_executor.hpp>
 #include <asio/async_result.hpp>
+#include <asio/execution/outstanding_work.hpp>
 #include <asio/post.hpp>
 #include <asio/prefer.hpp>
-#include <asio/execution/outstanding_work.hpp>
 #include <asio/this_coro.hpp>
 
 #include <exception>
@@ -51,10 +51,11 @@ template <class Handler, class Fn, class Value>
 class offload_operation final : public offload_job {
 public:
     offload_operation(Handler handler, Fn& fn, std::optional<Value>& out, const executor& ex)
-        : handler_(std::move(handler)), fn_(fn), out_(out),
+        : handler_(std::move(handler)),
+          fn_(fn),
+          out_(out),
           work_(asio::prefer(ex, asio::execution::outstanding_work.tracked))
-    {
-    }
+    {}
 
     void run() noexcept override
     {

@@ -61,12 +61,12 @@ void start_entry(const executor& ex, race_entry<T>& entry, awaitable<result<T>> 
 {
     ++running;
     asio::co_spawn(ex, run_entry(std::move(op), entry.value),
-                   asio::bind_cancellation_slot(entry.cancel.slot(),
-                                                [&running, &thrown, &changed](std::exception_ptr e) {
-                                                    --running;
-                                                    if (e) thrown = e;
-                                                    changed.notify_all();
-                                                }));
+                   asio::bind_cancellation_slot(
+                       entry.cancel.slot(), [&running, &thrown, &changed](std::exception_ptr e) {
+                           --running;
+                           if (e) thrown = e;
+                           changed.notify_all();
+                       }));
 }
 
 }  // namespace detail

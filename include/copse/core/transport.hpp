@@ -111,22 +111,22 @@ struct bidi_stream {
 
 /// Why and by whom a connection ended.
 struct close_reason {
-    std::error_code error;       ///< transport_errc value
+    std::error_code error;  ///< transport_errc value
     bool by_peer = false;
-    bool application = false;    ///< `code` is an application code, else a transport code
+    bool application = false;  ///< `code` is an application code, else a transport code
     std::uint64_t code = 0;
-    std::string reason;          ///< peer's text, bounded; print it escaped
+    std::string reason;  ///< peer's text, bounded; print it escaped
 };
 
 /// Counters of one connection since its start.
 struct connection_statistics {
-    std::uint64_t bytes_sent = 0;        ///< UDP payload bytes
+    std::uint64_t bytes_sent = 0;  ///< UDP payload bytes
     std::uint64_t bytes_received = 0;
     std::uint64_t packets_sent = 0;
     std::uint64_t packets_received = 0;
     std::uint64_t smoothed_rtt_ns = 0;
     std::uint64_t congestion_window = 0;
-    std::size_t max_datagram_size = 0;   ///< UDP payload currently used for sending
+    std::size_t max_datagram_size = 0;  ///< UDP payload currently used for sending
 };
 
 /// An authenticated connection to one peer for one protocol (ALPN). All handles to it share it; it is

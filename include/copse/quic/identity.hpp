@@ -36,7 +36,8 @@ private:
 };
 
 /// Strict verification: rejects small-order keys, non-canonical S and non-canonical points.
-[[nodiscard]] bool verify(const endpoint_id& signer, byte_view message, const signature& s) noexcept;
+[[nodiscard]] bool verify(const endpoint_id& signer, byte_view message,
+                          const signature& s) noexcept;
 
 /// True when the 32 bytes are a canonical point of the prime-order group, as a usable id must be.
 [[nodiscard]] bool is_valid(const endpoint_id& id) noexcept;

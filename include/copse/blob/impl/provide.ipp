@@ -26,8 +26,7 @@ class answer {
 public:
     answer(store::blob_store& from, get_request wanted)
         : from_(from), request_(std::move(wanted)), cursor_(request_.ranges)
-    {
-    }
+    {}
 
     /// Fills `out` with as much of the answer as fits, verified; less only at the end.
     /// \return bytes written; done() says whether more follow.
@@ -127,7 +126,8 @@ private:
             const bao::extent_layout plan = layout(job);
             std::array<byte_span, bao::max_extent_groups> parts;
             std::size_t n = 0;
-            for (const auto& leaf : plan.leaves()) parts[n++] = out.subspan(leaf.out_offset, leaf.length);
+            for (const auto& leaf : plan.leaves())
+                parts[n++] = out.subspan(leaf.out_offset, leaf.length);
             COPSE_TRYV(reader_->read(std::span<const byte_span>(parts).first(n), job.offset()));
             COPSE_TRYV(bao::finish_extent(job, out, where));
             payload_ += job.length();
@@ -146,9 +146,9 @@ private:
                 const auto part = groups.interval(i);
                 const std::uint64_t first = bao::byte_offset(part.first);
                 const std::uint64_t end = bao::byte_end(part.end, job.size);
-                const byte_span bytes = byte_span(scratch_).subspan(
-                    static_cast<std::size_t>(first - job.offset()),
-                    static_cast<std::size_t>(end - first));
+                const byte_span bytes =
+                    byte_span(scratch_).subspan(static_cast<std::size_t>(first - job.offset()),
+                                                static_cast<std::size_t>(end - first));
                 COPSE_TRYV(reader_->read(std::span(&bytes, 1), first));
             }
             pairs.resize((job.groups() - 1) * bao::pair_size);
@@ -186,7 +186,9 @@ private:
 class provider final {
 public:
     provider(std::shared_ptr<connection> c, provide_environment& env, provide_options options)
-        : connection_(std::move(c)), env_(env), options_(std::move(options)),
+        : connection_(std::move(c)),
+          env_(env),
+          options_(std::move(options)),
           share_(std::make_shared<shared_limit>(connection_->get_executor(),
                                                 options_.connection_bytes)),
           requests_(connection_->get_executor()),
@@ -217,7 +219,8 @@ public:
         const auto watched = co_await watcher_.join();
         static_cast<void>(watched);
         // What is still under way holds buffers of the environment, which may end now too.
-        if (share_->held.used() > 0) connection_->close(static_cast<std::uint64_t>(wire_code::dropped), {});
+        if (share_->held.used() > 0)
+            connection_->close(static_cast<std::uint64_t>(wire_code::dropped), {});
         close_reason why;
         why.error = stopped;
         if (const auto closed = connection_->why_closed()) why = *closed;
@@ -228,10 +231,10 @@ private:
     /// What the watchdog sees of a request.
     struct active {
         send_stream* send = nullptr;
-        std::uint64_t moved = 0;    ///< bytes given to the transport
+        std::uint64_t moved = 0;  ///< bytes given to the transport
         std::uint64_t seen = 0;
         int quiet = 0;
-        bool starved = false;       ///< waits for a buffer that others hold: not the getter's fault
+        bool starved = false;  ///< waits for a buffer that others hold: not the getter's fault
     };
 
     struct slot_waiter final : disk::leaf_pool::waiter {
@@ -245,8 +248,7 @@ private:
     struct shared_limit {
         shared_limit(const executor& ex, std::size_t bytes)
             : held("provide: buffers of a connection", bytes), returned(ex)
-        {
-        }
+        {}
         budget held;
         event returned;
     };
@@ -255,8 +257,7 @@ private:
     struct sent_buffer {
         sent_buffer(std::shared_ptr<shared_limit> l, disk::leaf_pool::buffer b, credit c)
             : limit(std::move(l)), buffer(std::move(b)), share(std::move(c))
-        {
-        }
+        {}
         sent_buffer(const sent_buffer&) = delete;
         sent_buffer& operator=(const sent_buffer&) = delete;
         ~sent_buffer()
@@ -276,7 +277,8 @@ private:
             if (ec) co_return;
             for (active& a : active_) {
                 if (a.moved != std::exchange(a.seen, a.moved) || a.starved) a.quiet = 0;
-                else if (++a.quiet == 4) a.send->reset(static_cast<std::uint64_t>(wire_code::limit));
+                else if (++a.quiet == 4)
+                    a.send->reset(static_cast<std::uint64_t>(wire_code::limit));
             }
         }
     }

@@ -47,7 +47,8 @@ result<socket_address> socket_address::parse(std::string_view text)
         if (percent != std::string_view::npos) {
             const std::string zone(host.substr(percent + 1));
             host = host.substr(0, percent);
-            const auto parsed = std::from_chars(zone.data(), zone.data() + zone.size(), out.scope_id);
+            const auto parsed =
+                std::from_chars(zone.data(), zone.data() + zone.size(), out.scope_id);
             if (zone.empty()) return invalid;
             if (parsed.ec != std::errc{} || parsed.ptr != zone.data() + zone.size()) {
                 out.scope_id = ::if_nametoindex(zone.c_str());

@@ -24,14 +24,14 @@ result<void> run_until_complete(awaitable<result<void>> main)
         signals.clear(ec);  // the next signal takes its default action: the user insists
         stop.emit(cancel_everything);
     });
-    asio::co_spawn(io, detail::enter(std::move(main)),
-                   asio::bind_cancellation_slot(stop.slot(),
-                                                [&](std::exception_ptr e, std::error_code ec) {
-                                                    thrown = e;
-                                                    failure = ec;
-                                                    std::error_code ignored;
-                                                    signals.cancel(ignored);
-                                                }));
+    asio::co_spawn(
+        io, detail::enter(std::move(main)),
+        asio::bind_cancellation_slot(stop.slot(), [&](std::exception_ptr e, std::error_code ec) {
+            thrown = e;
+            failure = ec;
+            std::error_code ignored;
+            signals.cancel(ignored);
+        }));
     io.run();
     if (thrown) std::rethrow_exception(thrown);
     if (failure) return failure;

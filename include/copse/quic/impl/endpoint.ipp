@@ -3,6 +3,7 @@
 
 #include <copse/core/entropy.hpp>
 #include <copse/core/race.hpp>
+#include <copse/quic/impl/ngtcp2_values.hpp>
 #include <copse/quic/impl/state.hpp>
 #include <copse/udp/socket.hpp>
 

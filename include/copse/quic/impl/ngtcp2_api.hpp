@@ -47,8 +47,10 @@ inline void set_default(native_close& e)
 inline close_frame received_close(ngtcp2_conn* conn)
 {
     const ngtcp2_ccerr* const e = ::ngtcp2_conn_get_ccerr(conn);
-    return {e->type == NGTCP2_CCERR_TYPE_APPLICATION, e->type == NGTCP2_CCERR_TYPE_IDLE_CLOSE,
-            e->error_code, {reinterpret_cast<const char*>(e->reason), e->reasonlen}};
+    return {e->type == NGTCP2_CCERR_TYPE_APPLICATION,
+            e->type == NGTCP2_CCERR_TYPE_IDLE_CLOSE,
+            e->error_code,
+            {reinterpret_cast<const char*>(e->reason), e->reasonlen}};
 }
 inline int shutdown_read(ngtcp2_conn* conn, std::int64_t id, std::uint64_t code)
 {
@@ -96,7 +98,8 @@ inline close_frame received_close(ngtcp2_conn* conn)
     ngtcp2_connection_close_error e;
     ::ngtcp2_conn_get_connection_close_error(conn, &e);
     return {e.type == NGTCP2_CONNECTION_CLOSE_ERROR_CODE_TYPE_APPLICATION,
-            e.type == NGTCP2_CONNECTION_CLOSE_ERROR_CODE_TYPE_TRANSPORT_IDLE_CLOSE, e.error_code,
+            e.type == NGTCP2_CONNECTION_CLOSE_ERROR_CODE_TYPE_TRANSPORT_IDLE_CLOSE,
+            e.error_code,
             {reinterpret_cast<const char*>(e.reason), e.reasonlen}};
 }
 inline int shutdown_read(ngtcp2_conn* conn, std::int64_t id, std::uint64_t code)

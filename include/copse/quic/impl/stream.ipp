@@ -18,8 +18,7 @@ public:
     send_handle(std::shared_ptr<connection> keep, std::shared_ptr<connection_state> c,
                 std::shared_ptr<stream_state> s, std::size_t limit)
         : keep_(std::move(keep)), c_(std::move(c)), s_(std::move(s)), limit_(limit)
-    {
-    }
+    {}
     ~send_handle() override { c_->drop_handle(*s_, true); }
 
     awaitable<result<void>> write(shared_bytes data) override
@@ -94,8 +93,7 @@ public:
     recv_handle(std::shared_ptr<connection> keep, std::shared_ptr<connection_state> c,
                 std::shared_ptr<stream_state> s)
         : keep_(std::move(keep)), c_(std::move(c)), s_(std::move(s))
-    {
-    }
+    {}
     ~recv_handle() override { c_->drop_handle(*s_, false); }
 
     awaitable<result<std::size_t>> read(byte_span into) override
@@ -177,8 +175,7 @@ class connection_handle final : public connection,
 public:
     connection_handle(std::shared_ptr<connection_state> c, std::size_t send_limit)
         : c_(std::move(c)), send_limit_(send_limit)
-    {
-    }
+    {}
     ~connection_handle() override { c_->close(0, {}); }
 
     const endpoint_id& peer() const noexcept override { return c_->peer_id_; }

@@ -22,7 +22,7 @@ struct tls_peer {
     std::optional<endpoint_id> expected;  ///< dialler: the id dialled
     std::optional<endpoint_id> found;     ///< the key the peer showed; proven after the handshake
     bool mismatch = false;
-    ngtcp2_conn* conn = nullptr;          ///< for GnuTLS's hooks, which find it through the session
+    ngtcp2_conn* conn = nullptr;  ///< for GnuTLS's hooks, which find it through the session
 };
 
 /// Credentials and priorities of one identity, shared by its connections.
@@ -36,7 +36,8 @@ public:
 
     /// A session for one connection. `ref` and `peer` must outlive it and not move;
     /// ref->user_data must point to `peer`.
-    result<gnutls_session_t> client_session(ngtcp2_crypto_conn_ref* ref, std::string_view alpn) const;
+    result<gnutls_session_t> client_session(ngtcp2_crypto_conn_ref* ref,
+                                            std::string_view alpn) const;
     result<gnutls_session_t> server_session(ngtcp2_crypto_conn_ref* ref,
                                             std::span<const std::string> alpns) const;
 

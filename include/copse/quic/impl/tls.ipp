@@ -108,13 +108,12 @@ result<gnutls_session_t> tls_context::session(ngtcp2_crypto_conn_ref* ref, bool 
     }
     const unsigned alpn_flags =
         GNUTLS_ALPN_MANDATORY | (server ? unsigned{GNUTLS_ALPN_SERVER_PRECEDENCE} : 0U);
-    const bool ok =
-        ::gnutls_priority_set(s, server ? server_priority_ : client_priority_) == 0 &&
-        (server ? ::ngtcp2_crypto_gnutls_configure_server_session(s)
-                : ::ngtcp2_crypto_gnutls_configure_client_session(s)) == 0 &&
-        ::gnutls_credentials_set(s, GNUTLS_CRD_CERTIFICATE, credentials_) == 0 &&
-        ::gnutls_alpn_set_protocols(s, names.data(), static_cast<unsigned>(names.size()),
-                                    alpn_flags) == 0;
+    const bool ok = ::gnutls_priority_set(s, server ? server_priority_ : client_priority_) == 0 &&
+                    (server ? ::ngtcp2_crypto_gnutls_configure_server_session(s)
+                            : ::ngtcp2_crypto_gnutls_configure_client_session(s)) == 0 &&
+                    ::gnutls_credentials_set(s, GNUTLS_CRD_CERTIFICATE, credentials_) == 0 &&
+                    ::gnutls_alpn_set_protocols(
+                        s, names.data(), static_cast<unsigned>(names.size()), alpn_flags) == 0;
     if (!ok) {
         ::gnutls_deinit(s);
         return tls_error();

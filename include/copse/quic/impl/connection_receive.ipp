@@ -1,0 +1,301 @@
+// One connection over ngtcp2: packets in, to streams and sinks, and the credit for them.
+#pragma once
+
+#include <copse/core/entropy.hpp>
+#include <copse/quic/impl/ngtcp2_values.hpp>
+#include <copse/quic/impl/state.hpp>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+namespace copse::quic::detail {
+
+void connection_state::receive(byte_view datagram, const ngtcp2_path& path, std::uint8_t ecn,
+                               timestamp now)
+{
+    if (!conn_ || !owner_) return;
+    bytes_received_ += datagram.size();
+    ++packets_received_;
+    ngtcp2_pkt_info info{};
+    info.ecn = ecn;
+    ngtcp2_path known = path;
+    const path_buffer own(local_, remote_);
+    // A dialler bound to a wildcard address does not follow the local address the reply came to.
+    if (!server_) known.local = own.path.local;
+    reading_ = heard_ = true;
+    const int rv = ::ngtcp2_conn_read_pkt(conn_, &known, &info, raw_bytes(datagram.data()),
+                                          datagram.size(), now);
+    reading_ = false;
+    if (rv != 0) {
+        fail(rv);
+        return;
+    }
+    after_read();
+}
+
+void connection_state::after_read()
+{
+    if (std::exchange(completed_now_, false)) {
+        established_ = true;
+        alpn_ = selected_alpn(session_);
+        peer_id_ = *peer_.found;
+        established_changed_.notify_all();
+        owner_->established(shared_from_this());
+    }
+    for (auto& s : std::exchange(failed_sinks_, {})) stop_stream(*s, s->sink_stop_code);
+    if (close_wanted_ && owner_) {
+        const close_reason wanted = *std::exchange(close_wanted_, std::nullopt);
+        close(wanted.code, wanted.reason, wanted.application);
+    }
+    if (owner_) owner_->mark_dirty(*this);
+}
+
+void connection_state::fail(int error)
+{
+    close_reason why;
+    switch (error) {
+    case NGTCP2_ERR_DRAINING: {
+        const close_frame frame = received_close(conn_);
+        why.by_peer = true;
+        why.application = frame.application;
+        why.code = frame.code;
+        why.reason = std::string(frame.reason.substr(0, max_reason));
+        why.error = transport_errc::closed_by_peer;
+        if (!frame.application && frame.code == crypto_error_base + alert_no_application_protocol) {
+            why.error = transport_errc::no_common_protocol;
+        } else if (!established_) {
+            why.error = transport_errc::handshake_failed;
+        }
+        // Draining: copies of the first packets that come late are not a new connection.
+        closing_connection record;
+        record.until = timestamp_now() + 3 * ::ngtcp2_conn_get_pto(conn_);
+        end(std::move(why), std::move(record));
+        return;
+    }
+    case NGTCP2_ERR_IDLE_CLOSE: why.error = transport_errc::idle_timeout; break;
+    case NGTCP2_ERR_HANDSHAKE_TIMEOUT: why.error = transport_errc::handshake_timeout; break;
+    case NGTCP2_ERR_DROP_CONN:
+    case NGTCP2_ERR_RETRY: why.error = transport_errc::handshake_failed; break;
+    default: break;
+    }
+    if (why.error) {
+        end(std::move(why));
+        return;
+    }
+    native_close native;
+    set_default(native);
+    why.error =
+        established_ ? transport_errc::protocol_violation : transport_errc::handshake_failed;
+    if (peer_.mismatch) {
+        why.error = transport_errc::peer_id_mismatch;
+        why.code = crypto_error_base + alert_unknown_ca;
+        set_tls_alert(native, alert_unknown_ca);
+    } else if (error == NGTCP2_ERR_CRYPTO) {
+        const std::uint8_t alert = ::ngtcp2_conn_get_tls_alert(conn_);
+        if (alert == alert_no_application_protocol) why.error = transport_errc::no_common_protocol;
+        why.code = crypto_error_base + alert;
+        set_tls_alert(native, alert);
+    } else {
+        set_library_error(native, error);
+        why.code = native.error_code;
+        why.reason = ::ngtcp2_strerror(error);
+    }
+    end(std::move(why), write_close(native));
+}
+
+// Writes and sends the close packet, and leaves what answers stragglers with it.
+closing_connection connection_state::write_close(const native_close& native)
+{
+    closing_connection record;
+    record.packet.resize(1200);
+    ngtcp2_path_storage path;
+    ::ngtcp2_path_storage_zero(&path);
+    ngtcp2_pkt_info info{};
+    const timestamp now = timestamp_now();
+    const auto n = ::ngtcp2_conn_write_connection_close(conn_, &path.path, &info,
+                                                        raw_bytes(record.packet.data()),
+                                                        record.packet.size(), &native, now);
+    if (n <= 0) return {};
+    record.packet.resize(static_cast<std::size_t>(n));
+    const socket_address local = read_sockaddr(path.path.local);
+    record.socket = owner_->socket_at(local, socket_);
+    record.remote = read_sockaddr(path.path.remote);
+    if (server_) record.local = local;
+    record.until = now + 3 * ::ngtcp2_conn_get_pto(conn_);
+    outgoing_datagrams out;
+    out.bytes = record.packet;
+    out.segment_size = record.packet.size();
+    out.to = record.remote;
+    out.from = record.local;
+    owner_->send(record.socket, out);
+    return record;
+}
+
+int connection_state::on_handshake_completed()
+{
+    if (!peer_.found) return NGTCP2_ERR_CALLBACK_FAILURE;
+    completed_now_ = true;
+    return 0;
+}
+
+std::shared_ptr<stream_state> connection_state::adopt(std::int64_t id)
+{
+    auto s = std::make_shared<stream_state>(ex_, id);
+    streams_.emplace(id, s);
+    ::ngtcp2_conn_set_stream_user_data(conn_, id, s.get());
+    return s;
+}
+
+int connection_state::on_stream_open(std::int64_t id)
+{
+    auto s = adopt(id);
+    s->unaccepted = true;
+    const bool bidirectional = (id & 2) == 0;
+    (bidirectional ? incoming_bi_ : incoming_uni_).push_back(std::move(s));
+    incoming_changed_.notify_all();
+    return 0;
+}
+
+int connection_state::on_stream_data(std::uint32_t flags, std::int64_t id, byte_view data,
+                                     stream_state* s)
+{
+    static_cast<void>(id);
+    if (!s) return NGTCP2_ERR_CALLBACK_FAILURE;
+    s->received += data.size();
+    if (s->recv_stopped) {
+        // Not forwarded any more: the connection gets its credit at once.
+        ::ngtcp2_conn_extend_max_offset(conn_, data.size());
+        return 0;
+    }
+    if (flags & NGTCP2_STREAM_DATA_FLAG_FIN) s->fin_received = true;
+    if (s->sink && !s->sink_error && s->queued() == 0 && !data.empty()) {
+        const auto verdict = s->sink->consume(data);
+        if (!verdict) {
+            s->sink_error = verdict.error();
+            s->sink_stop_code = s->sink->stop_code();
+            s->uncredited += data.size();
+            failed_sinks_.push_back(streams_.at(s->id));
+            s->recv_changed.notify_all();
+            return 0;
+        }
+        const sink_verdict v = verdict.assume_value();
+        s->uncredited += v.accepted;
+        credit_stream(*s, v.credit);
+        data = data.subspan(v.accepted);
+        if (data.empty()) {
+            if (s->fin_received) s->recv_changed.notify_all();
+            return 0;
+        }
+    }
+    // A reader that never catches up must not leave what it has read behind.
+    if (s->head > s->queued()) {
+        s->queue.erase(s->queue.begin(), s->queue.begin() + static_cast<std::ptrdiff_t>(s->head));
+        s->head = 0;
+    }
+    s->queue.insert(s->queue.end(), data.begin(), data.end());
+    s->recv_changed.notify_all();
+    return 0;
+}
+
+void connection_state::feed_sink(stream_state& s)
+{
+    while (s.sink && s.queued() > 0 && !s.recv_stopped && !s.sink_error) {
+        const byte_view rest = byte_view(s.queue).subspan(s.head);
+        const auto verdict = s.sink->consume(rest);
+        if (!verdict) {
+            s.sink_error = verdict.error();
+            stop_stream(s, s.sink->stop_code());
+            s.recv_changed.notify_all();
+            return;
+        }
+        const sink_verdict v = verdict.assume_value();
+        s.head += v.accepted;
+        s.uncredited += v.accepted;
+        if (s.queued() == 0) {
+            s.queue.clear();
+            s.head = 0;
+        }
+        return_credit(s, v.credit);
+        if (v.accepted == 0) return;
+    }
+    if (s.fin_received && s.queued() == 0) s.recv_changed.notify_all();
+}
+
+// Credit of handed-out bytes, inside callbacks too: ngtcp2 only notes it until the next packet.
+void connection_state::credit_stream(stream_state& s, std::size_t bytes)
+{
+    if (s.recv_stopped || bytes == 0) return;
+    assert(bytes <= s.uncredited && "credit is returned once");
+    s.uncredited -= bytes;
+    if (!conn_) return;
+    if (!s.closed && !s.fin_received) ::ngtcp2_conn_extend_max_stream_offset(conn_, s.id, bytes);
+    ::ngtcp2_conn_extend_max_offset(conn_, bytes);
+    credit_since_flush_ += bytes;
+}
+
+void connection_state::return_credit(stream_state& s, std::size_t bytes)
+{
+    credit_stream(s, bytes);
+    if (!owner_ || reading_) return;
+    const endpoint_options& o = owner_->options;
+    const std::size_t enough = std::min({credit_flush_bytes, o.connection_window / 4,
+                                         o.remote_stream_window / 4, o.local_stream_window / 4});
+    if (credit_since_flush_ >= enough) owner_->mark_dirty(*this);
+}
+
+std::size_t connection_state::grow_window(stream_state& s, std::size_t bytes)
+{
+    const std::size_t now = s.window.amount();
+    if (bytes <= now || !conn_ || s.closed || s.fin_received || s.recv_stopped) return now;
+    credit more = windows_.take_up_to(bytes - now);
+    const std::size_t total = windows_.used();
+    if (total > granted_) {
+        // Connection credit follows the windows, out of the endpoint's budget, and stays.
+        credit part = owner_->receive_budget.try_take(total - granted_);
+        if (!part) return now;
+        ::ngtcp2_conn_extend_max_offset(conn_, total - granted_);
+        granted_ = total;
+        reserved_.absorb(std::move(part));
+    }
+    ::ngtcp2_conn_extend_max_stream_offset(conn_, s.id, more.amount());
+    s.window.absorb(std::move(more));
+    owner_->mark_dirty(*this);
+    return s.window.amount();
+}
+
+// The receiving side is over: everything held or queued is credited to the connection, once.
+void connection_state::settle_receive(stream_state& s)
+{
+    if (s.recv_stopped) return;
+    s.recv_stopped = true;
+    if (conn_) ::ngtcp2_conn_extend_max_offset(conn_, s.uncredited + s.queued());
+    s.uncredited = 0;
+    s.queue = {};
+    s.head = 0;
+    s.window.reset();
+    open_changed_.notify_all();
+}
+
+int connection_state::on_stream_reset(std::uint64_t code, stream_state* s)
+{
+    if (!s || s->fin_received) return 0;
+    s->reset_code = code;
+    settle_receive(*s);
+    s->recv_changed.notify_all();
+    return 0;
+}
+
+void connection_state::stop_stream(stream_state& s, std::uint64_t code)
+{
+    if (s.recv_stopped) return;
+    const bool over = s.fin_received || s.reset_code.has_value();
+    settle_receive(s);
+    if (!over && conn_ && !s.closed) {
+        shutdown_read(conn_, s.id, code);
+        if (owner_) owner_->mark_dirty(*this);
+    }
+    s.recv_changed.notify_all();
+}
+
+}  // namespace copse::quic::detail
