@@ -723,9 +723,9 @@ TEST_CASE("folder_store: checkpoints come due by bytes and by time", "[store]")
         CHECK(writer->checkpoint_due());
         REQUIRE(writer->checkpoint()());
         CHECK_FALSE(writer->checkpoint_due());
-        REQUIRE(deliver(*writer, blob, 16, 8191));
+        REQUIRE(deliver(*writer, blob, 16, 4095));
         CHECK_FALSE(writer->checkpoint_due());
-        REQUIRE(deliver(*writer, blob, 8176, 8208));
+        REQUIRE(deliver(*writer, blob, 4080, 4112));
         CHECK(writer->checkpoint_due());
         static_cast<void>(writer->finish(false));  // a job that is dropped does nothing
         CHECK_FALSE(store->status(blob.root).value().complete());
