@@ -4,12 +4,14 @@
 #include <copse/disk/leaf_pool.hpp>
 
 #include <cassert>
-#include <cstdlib>
+#include <cstddef>
 #include <new>
 
 namespace copse::disk {
 
 namespace detail {
+
+inline constexpr std::align_val_t page{direct_alignment};
 
 inline std::size_t round_up(std::size_t bytes) noexcept
 {
@@ -27,7 +29,7 @@ leaf_pool::leaf_pool(const char* name, std::size_t capacity, std::size_t extent_
 
 leaf_pool::~leaf_pool()
 {
-    for (std::byte* p : free_) std::free(p);
+    for (std::byte* p : free_) ::operator delete(p, detail::page);
 }
 
 std::optional<leaf_pool::buffer> leaf_pool::try_take(std::size_t bytes, const waiter* self)
@@ -43,8 +45,7 @@ std::optional<leaf_pool::buffer> leaf_pool::try_take(std::size_t bytes, const wa
         data = free_.back();
         free_.pop_back();
     } else {
-        data = static_cast<std::byte*>(std::aligned_alloc(direct_alignment, size));
-        if (!data) throw std::bad_alloc();
+        data = static_cast<std::byte*>(::operator new(size, detail::page));
     }
     return buffer(*this, data, size, std::move(taken));
 }
@@ -69,7 +70,7 @@ void leaf_pool::give_back(std::byte* data, std::size_t size) noexcept
     if (size == extent_bytes_ && free_.size() < budget_.capacity() / extent_bytes_) {
         free_.push_back(data);
     } else {
-        std::free(data);
+        ::operator delete(data, detail::page);
     }
     if (!waiting_.empty()) waiting_.front()->buffer_available();
 }

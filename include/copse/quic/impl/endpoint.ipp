@@ -288,6 +288,7 @@ void endpoint::state::expire_closing(detail::timestamp now)
 std::vector<std::string> endpoint::state::alpns() const
 {
     std::vector<std::string> out;
+    out.reserve(listeners.size());
     for (const auto& l : listeners) out.push_back(l->alpn);
     return out;
 }

@@ -93,6 +93,7 @@ public:
         set(fd, v4_ ? IPPROTO_IP : IPPROTO_IPV6, v4_ ? IP_RECVTOS : IPV6_RECVTCLASS, 1);
         // RFC 9000 s.14: datagrams must not be fragmented; PROBE also ignores a cached path MTU.
         set(fd, v4_ ? IPPROTO_IP : IPPROTO_IPV6, v4_ ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER,
+            // NOLINTNEXTLINE(bugprone-branch-clone): Linux gives both the same number
             v4_ ? IP_PMTUDISC_PROBE : IPV6_PMTUDISC_PROBE);
         gro_ = options.receive_offload && set(fd, SOL_UDP, udp_gro, 1);
         gso_ = options.segmentation_offload && set(fd, SOL_UDP, udp_segment, 0);
