@@ -33,9 +33,10 @@ int main(int argc, char** argv)
             if (entry.is_regular_file()) files.push_back(entry.path());
         }
         std::sort(files.begin(), files.end());
+        std::fprintf(stderr, "%s:", argv[i]);
         for (const auto& path : files) {
-            std::fprintf(stderr, "%s\n",
-                         path.c_str());  // the last one named is the one that failed
+            // The last one named is the one that failed.
+            std::fprintf(stderr, " %s", path.filename().c_str());
             std::ifstream file(path, std::ios::binary);
             const std::vector<char> input(std::istreambuf_iterator<char>(file), {});
             run(input, input.size());
@@ -43,6 +44,7 @@ int main(int argc, char** argv)
             if (!input.empty()) run(input, input.size() - 1);
             ++inputs;
         }
+        std::fprintf(stderr, "\n");
     }
     if (inputs == 0) {
         std::fprintf(stderr, "no input found\n");
