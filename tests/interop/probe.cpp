@@ -359,6 +359,18 @@ public:
     {
         return inner_->accept_uni();
     }
+    std::size_t max_datagram_payload() const noexcept override
+    {
+        return inner_->max_datagram_payload();
+    }
+    result<void> send_datagram(shared_bytes data) override
+    {
+        return inner_->send_datagram(std::move(data));
+    }
+    awaitable<result<shared_bytes>> receive_datagram() override
+    {
+        return inner_->receive_datagram();
+    }
     void close(std::uint64_t code, std::string_view reason) noexcept override
     {
         inner_->close(code, reason);

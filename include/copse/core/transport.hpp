@@ -127,6 +127,12 @@ struct connection_statistics {
     std::uint64_t smoothed_rtt_ns = 0;
     std::uint64_t congestion_window = 0;
     std::size_t max_datagram_size = 0;  ///< UDP payload currently used for sending
+    std::uint64_t datagrams_sent = 0;   ///< RFC 9221 messages, not UDP datagrams; so the next ones
+    std::uint64_t datagrams_received = 0;
+    std::uint64_t datagrams_lost = 0;            ///< sent and taken for lost
+    std::uint64_t datagrams_dropped_unsent = 0;  ///< queued, then too large for the path
+    std::uint64_t datagrams_dropped_received =
+        0;  ///< pushed out of the receive queue by later ones
 };
 
 /// An authenticated connection to one peer for one protocol (ALPN). All handles to it share it; it is
@@ -148,6 +154,18 @@ public:
     /// The next stream opened by the peer. \par Cancellation total: no stream is lost.
     virtual awaitable<result<bidi_stream>> accept_bi() = 0;
     virtual awaitable<result<std::unique_ptr<recv_stream>>> accept_uni() = 0;
+
+    /// Largest payload that send_datagram() takes now; changes with the path. 0: the peer takes none,
+    /// or the connection has ended.
+    virtual std::size_t max_datagram_payload() const noexcept = 0;
+    /// Queues one unreliable message (RFC 9221); sent before stream data of the same moment, never
+    /// repeated, and dropped unsent when the path shrinks below it. The bytes are not copied.
+    /// \par Errors std::errc::message_size, std::errc::not_supported when the peer takes none,
+    ///      `transport_errc::limit_reached` while the send queue is full, connection errors.
+    virtual result<void> send_datagram(shared_bytes data) = 0;
+    /// The next unreliable message of the peer. The queue is bounded: the oldest are dropped.
+    /// \par Errors connection errors, once the queue is empty. \par Cancellation total.
+    virtual awaitable<result<shared_bytes>> receive_datagram() = 0;
 
     /// Closes at once: every pending operation fails with `closed_locally`. Idempotent.
     virtual void close(std::uint64_t code, std::string_view reason) noexcept = 0;

@@ -43,6 +43,12 @@ struct endpoint_options {
     /// Bytes a stream queues for sending before write() waits.
     std::size_t send_buffer = 2U << 20;
     std::uint64_t max_remote_streams = 100;
+    /// Largest DATAGRAM frame that peers may send (RFC 9221); 0 refuses datagrams.
+    std::size_t max_datagram_frame_size = 65535;
+    /// Bytes of datagrams that a connection queues each way, each counted with 64 bytes more. Beyond
+    /// it send_datagram() fails; of those received the oldest are dropped.
+    std::size_t datagram_send_buffer = 256U << 10;
+    std::size_t datagram_receive_buffer = 256U << 10;
     std::size_t max_connections = 1024;
     /// Incoming handshakes at the same time; more Initials are dropped until some finish.
     std::size_t max_handshakes = 256;

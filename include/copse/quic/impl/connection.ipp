@@ -77,6 +77,15 @@ inline ngtcp2_callbacks make_callbacks() noexcept
         self(user).on_stream_window(static_cast<stream_state*>(stream));
         return 0;
     };
+    c.recv_datagram = [](ngtcp2_conn*, std::uint32_t, const std::uint8_t* data, std::size_t n,
+                         void* user) {
+        self(user).on_datagram({reinterpret_cast<const std::byte*>(data), n});
+        return 0;
+    };
+    c.lost_datagram = [](ngtcp2_conn*, std::uint64_t, void* user) {
+        self(user).on_lost_datagram();
+        return 0;
+    };
     return c;
 }
 
@@ -131,6 +140,7 @@ ngtcp2_transport_params make_parameters(const endpoint_options& o)
     p.initial_max_stream_data_uni = o.remote_stream_window;
     p.initial_max_streams_bidi = o.max_remote_streams;
     p.initial_max_streams_uni = o.max_remote_streams;
+    p.max_datagram_frame_size = o.max_datagram_frame_size;
     return p;
 }
 
@@ -265,6 +275,10 @@ void connection_state::end(close_reason why, closing_connection record)
     streams_.clear();
     ready_.clear();
     failed_sinks_.clear();
+    if (datagrams_) {
+        datagrams_->out.clear();
+        datagrams_->changed.notify_all();
+    }
     ::ngtcp2_conn_del(std::exchange(conn_, nullptr));
     ::gnutls_deinit(std::exchange(session_, nullptr));
     reserved_.reset();
@@ -281,6 +295,11 @@ connection_statistics connection_state::statistics() const
     out.bytes_received = bytes_received_;
     out.packets_sent = packets_sent_;
     out.packets_received = packets_received_;
+    out.datagrams_sent = datagrams_sent_;
+    out.datagrams_received = datagrams_received_;
+    out.datagrams_lost = datagrams_lost_;
+    out.datagrams_dropped_unsent = datagrams_dropped_unsent_;
+    out.datagrams_dropped_received = datagrams_dropped_received_;
     if (conn_) {
         native_statistics native;
         get_statistics(conn_, native);

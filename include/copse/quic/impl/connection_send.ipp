@@ -276,9 +276,18 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
             s && s->fin_wanted && reaches_end ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0U;
         ngtcp2_ssize taken = -1;
         ngtcp2_pkt_info info{};
-        const auto n =
-            ::ngtcp2_conn_writev_stream(conn_, &path.path, &info, raw_bytes(slab + out.used), room,
-                                        &taken, flags, s ? s->id : -1, vectors.data(), count, now);
+        ngtcp2_ssize n = NGTCP2_ERR_WRITE_MORE;
+        if (datagrams_ && !datagrams_->out.empty() && (datagrams_->turn || !s)) {
+            datagrams_->turn = false;
+            n = write_datagrams(path.path, info, byte_span(slab + out.used, room), now);
+        } else if (datagrams_) {
+            datagrams_->turn = true;
+        }
+        if (n == NGTCP2_ERR_WRITE_MORE) {
+            n = ::ngtcp2_conn_writev_stream(conn_, &path.path, &info, raw_bytes(slab + out.used),
+                                            room, &taken, flags, s ? s->id : -1, vectors.data(),
+                                            count, now);
+        }
         if (n < 0) {
             if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED) {
                 if (::ngtcp2_conn_get_max_data_left(conn_) == 0) {

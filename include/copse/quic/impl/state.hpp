@@ -120,6 +120,24 @@ struct stream_state {
     }
 };
 
+/// Datagrams of one connection, made when the first is sent, received or waited for.
+struct datagram_queues {
+    explicit datagram_queues(const executor& ex) : changed(ex) {}
+
+    event changed;
+    std::deque<shared_bytes> out;
+    std::deque<shared_bytes> in;
+    std::size_t out_bytes = 0;  ///< in the measure of datagram_cost()
+    std::size_t in_bytes = 0;
+    bool turn = true;  ///< the next packet is theirs, though streams have data too
+};
+
+/// What a queued datagram counts: an empty one is not free.
+inline std::size_t datagram_cost(byte_view datagram) noexcept
+{
+    return datagram.size() + 64;
+}
+
 }  // namespace copse::quic::detail
 
 namespace copse::quic {
@@ -171,6 +189,11 @@ public:
     void accepted(stream_state& s);
     void close(std::uint64_t code, std::string_view reason, bool application = true);
 
+    // Datagrams, called by handles.
+    [[nodiscard]] std::size_t max_datagram_payload() const noexcept;
+    result<void> send_datagram(shared_bytes data);
+    datagram_queues& datagrams();
+
     [[nodiscard]] bool established() const noexcept { return established_; }
     [[nodiscard]] connection_statistics statistics() const;
 
@@ -185,6 +208,8 @@ public:
     void on_retired_connection_id(const ngtcp2_cid& cid);
     void on_peer_stream_limit() { open_changed_.notify_all(); }
     void on_stream_window(stream_state* s);
+    void on_datagram(byte_view data);
+    void on_lost_datagram() { ++datagrams_lost_; }
 
     endpoint::state* owner_;  ///< null once the connection has ended
     const std::uint64_t serial_;
@@ -196,6 +221,7 @@ public:
     event closed_changed_;
     std::deque<std::shared_ptr<stream_state>> incoming_bi_;
     std::deque<std::shared_ptr<stream_state>> incoming_uni_;
+    std::unique_ptr<datagram_queues> datagrams_;
     std::optional<close_reason> why_;
     endpoint_id peer_id_;
     std::string alpn_;
@@ -220,6 +246,8 @@ private:
     std::shared_ptr<stream_state> adopt(std::int64_t id);
     struct batch;
     bool write_packets(batch& out, batch& carry, timestamp now);
+    ngtcp2_ssize write_datagrams(ngtcp2_path& path, ngtcp2_pkt_info& info, byte_span room,
+                                 timestamp now);
     void send_batch(const batch& b, byte_view bytes);
 
     tls_peer peer_;
@@ -246,6 +274,11 @@ private:
     std::uint64_t bytes_received_ = 0;
     std::uint64_t packets_sent_ = 0;
     std::uint64_t packets_received_ = 0;
+    std::uint64_t datagrams_sent_ = 0;
+    std::uint64_t datagrams_received_ = 0;
+    std::uint64_t datagrams_lost_ = 0;
+    std::uint64_t datagrams_dropped_unsent_ = 0;
+    std::uint64_t datagrams_dropped_received_ = 0;
 };
 
 }  // namespace copse::quic::detail

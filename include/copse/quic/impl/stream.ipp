@@ -211,6 +211,30 @@ public:
         co_return make_recv(std::move(next).assume_value());
     }
 
+    std::size_t max_datagram_payload() const noexcept override
+    {
+        return c_->max_datagram_payload();
+    }
+    result<void> send_datagram(shared_bytes data) override
+    {
+        return c_->send_datagram(std::move(data));
+    }
+    awaitable<result<shared_bytes>> receive_datagram() override
+    {
+        datagram_queues& queues = c_->datagrams();
+        for (;;) {
+            if (!queues.in.empty()) {
+                shared_bytes next = std::move(queues.in.front());
+                queues.in.pop_front();
+                queues.in_bytes -= datagram_cost(next.bytes);
+                co_return next;
+            }
+            if (c_->why_) co_return c_->why_->error;
+            const std::error_code ec = co_await queues.changed.wait();
+            if (ec) co_return ec;
+        }
+    }
+
     void close(std::uint64_t code, std::string_view reason) noexcept override
     {
         c_->close(code, reason);

@@ -1,0 +1,97 @@
+// Unreliable messages of a connection (RFC 9221): queued, packed, received.
+#pragma once
+
+#include <copse/quic/impl/ngtcp2_values.hpp>
+#include <copse/quic/impl/state.hpp>
+
+#include <algorithm>
+
+namespace copse::quic::detail {
+
+datagram_queues& connection_state::datagrams()
+{
+    if (!datagrams_) datagrams_ = std::make_unique<datagram_queues>(ex_);
+    return *datagrams_;
+}
+
+std::size_t connection_state::max_datagram_payload() const noexcept
+{
+    if (!conn_ || !owner_ || !established_) return 0;
+    const auto* const peer = ::ngtcp2_conn_get_remote_transport_params(conn_);
+    if (!peer || peer->max_datagram_frame_size == 0) return 0;
+    const std::size_t path = ::ngtcp2_conn_get_path_max_tx_udp_payload_size(conn_);
+    // Short header (RFC 9000 section 17.3) with the longest packet number, AEAD tag.
+    const std::size_t packet = 1 + ::ngtcp2_conn_get_dcid(conn_)->datalen + 4 + 16;
+    const std::uint64_t frame =
+        std::min<std::uint64_t>(path - packet, peer->max_datagram_frame_size);
+    // A type, and a length of two bytes from 64 on (RFC 9000 section 16).
+    const std::size_t overhead = frame > 65 ? 3 : 2;
+    return frame > overhead ? static_cast<std::size_t>(frame) - overhead : 0;
+}
+
+result<void> connection_state::send_datagram(shared_bytes data)
+{
+    if (why_ || !owner_)
+        return why_ ? why_->error : make_error_code(transport_errc::closed_locally);
+    const std::size_t most = max_datagram_payload();
+    if (most == 0) return make_error_code(std::errc::not_supported);
+    if (data.bytes.size() > most) return make_error_code(std::errc::message_size);
+    datagram_queues& queues = datagrams();
+    const std::size_t cost = datagram_cost(data.bytes);
+    if (queues.out_bytes + cost > owner_->options.datagram_send_buffer) {
+        return transport_errc::limit_reached;
+    }
+    queues.out_bytes += cost;
+    queues.out.push_back(std::move(data));
+    owner_->mark_dirty(*this);
+    return outcome::success();
+}
+
+void connection_state::on_datagram(byte_view data)
+{
+    ++datagrams_received_;
+    datagram_queues& queues = datagrams();
+    queues.in_bytes += datagram_cost(data);
+    queues.in.push_back(shared_bytes::copy(data));
+    while (queues.in_bytes > owner_->options.datagram_receive_buffer) {
+        queues.in_bytes -= datagram_cost(queues.in.front().bytes);
+        queues.in.pop_front();
+        ++datagrams_dropped_received_;
+    }
+    queues.changed.notify_all();
+}
+
+// Packs queued datagrams into one packet. Its size when it is complete, NGTCP2_ERR_WRITE_MORE when
+// a write of stream data, or of none, must complete it, 0 when nothing may be sent now.
+ngtcp2_ssize connection_state::write_datagrams(ngtcp2_path& path, ngtcp2_pkt_info& info,
+                                               byte_span room, timestamp now)
+{
+    datagram_queues& queues = *datagrams_;
+    const auto pop = [&queues] {
+        queues.out_bytes -= datagram_cost(queues.out.front().bytes);
+        queues.out.pop_front();
+    };
+    ngtcp2_ssize written = NGTCP2_ERR_WRITE_MORE;
+    const std::size_t most = max_datagram_payload();
+    while (!queues.out.empty()) {
+        const byte_view next = queues.out.front().bytes;
+        if (next.size() > most) {
+            pop();
+            ++datagrams_dropped_unsent_;
+            continue;
+        }
+        const ngtcp2_vec vector{const_cast<std::uint8_t*>(raw_bytes(next.data())), next.size()};
+        int taken = 0;
+        written = ::ngtcp2_conn_writev_datagram(
+            conn_, &path, &info, raw_bytes(room.data()), room.size(), &taken,
+            NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &vector, next.empty() ? 0 : 1, now);
+        if (taken) {
+            pop();
+            ++datagrams_sent_;
+        }
+        if (written != NGTCP2_ERR_WRITE_MORE) return written;
+    }
+    return written;
+}
+
+}  // namespace copse::quic::detail

@@ -1,0 +1,333 @@
+// Unreliable messages (RFC 9221): sizes, bounded queues, loss, streams beside them, the end.
+#include "tests/catch.hpp"
+#include "tests/quic/lossy_socket.hpp"
+#include "tests/support.hpp"
+
+#include <copse/core/race.hpp>
+#include <copse/core/run.hpp>
+#include <copse/quic/endpoint.hpp>
+#include <copse/udp/socket.hpp>
+
+#include <optional>
+
+using namespace copse;
+using namespace std::chrono_literals;
+using copse::test::link_faults;
+
+namespace {
+
+constexpr std::string_view alpn = "copse-test/datagrams";
+
+quic::endpoint_options local_options()
+{
+    quic::endpoint_options o;
+    o.bind = {socket_address::loopback_v4(0)};
+    return o;
+}
+
+/// A connection with both of its ends, and what its client's datagrams meet on their way.
+struct meeting {
+    std::shared_ptr<connection> near;
+    std::shared_ptr<connection> far;
+    std::shared_ptr<link_faults> to_server;
+};
+
+using body_function = awaitable<void> (*)(meeting&);
+
+awaitable<result<void>> with_meeting(body_function body, quic::endpoint_options server_options,
+                                     quic::endpoint_options client_options)
+{
+    const auto ex = co_await asio::this_coro::executor;
+    meeting m;
+    m.to_server = std::make_shared<link_faults>(copse::test::seed_or(1));
+    auto server = quic::endpoint::make(ex, std::move(server_options)).value();
+    std::vector<std::unique_ptr<datagram_socket>> sockets;
+    sockets.push_back(std::make_unique<copse::test::lossy_socket>(
+        udp::bind(ex, client_options.bind.front()).value(), m.to_server));
+    auto client = quic::endpoint::make(ex, client_options, std::move(sockets)).value();
+    auto l = server.listen(alpn);
+    std::exception_ptr failure;
+    try {
+        endpoint_address to;
+        to.id = server.id();
+        to.paths.emplace_back(server.bound_addresses().front());
+        auto dialled = co_await client.connect(to, std::string(alpn));
+        m.near = dialled.value();
+        auto accepted = co_await l.accept();
+        m.far = accepted.value();
+        co_await body(m);
+    } catch (...) {
+        failure = std::current_exception();
+    }
+    m = {};
+    co_await client.close();
+    co_await server.close();
+    if (failure) std::rethrow_exception(failure);
+    co_return outcome::success();
+}
+
+void run_meeting(body_function body, quic::endpoint_options server = local_options(),
+                 quic::endpoint_options client = local_options())
+{
+    const auto done = run_until_complete(with_meeting(body, std::move(server), std::move(client)));
+    REQUIRE(done);
+}
+
+result<void> send(connection& c, std::string_view text)
+{
+    return c.send_datagram(shared_bytes::copy(as_bytes(text)));
+}
+
+awaitable<void> write_and_finish(send_stream& to, std::size_t bytes)
+{
+    const auto sent = co_await to.write_copy(copse::test::pattern(bytes));
+    if (sent) to.finish();
+}
+
+awaitable<std::size_t> read_to_end(recv_stream& from)
+{
+    std::vector<std::byte> buffer(65536);
+    for (;;) {
+        const auto n = co_await from.read(buffer);
+        if (!n || n.value() == 0) co_return static_cast<std::size_t>(from.received());
+    }
+}
+
+}  // namespace
+
+TEST_CASE("datagrams: messages of every allowed size arrive whole", "[quic]")
+{
+    run_meeting([](meeting& m) -> awaitable<void> {
+        const std::size_t most = m.near->max_datagram_payload();
+        REQUIRE(most > 1000);
+        const auto data = copse::test::pattern(most);
+        for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{62},
+                                       std::size_t{63}, std::size_t{64}, most - 1, most}) {
+            INFO("size " << size);
+            const auto sent = m.near->send_datagram({nullptr, byte_view(data).first(size)});
+            REQUIRE(sent);
+            auto got = co_await m.far->receive_datagram();
+            REQUIRE(got);
+            const byte_view bytes = got.value().bytes;
+            CHECK(std::equal(bytes.begin(), bytes.end(), data.begin(),
+                             data.begin() + static_cast<std::ptrdiff_t>(size)));
+        }
+        CHECK(m.near->statistics().datagrams_sent == 7);
+        CHECK(m.far->statistics().datagrams_received == 7);
+    });
+}
+
+TEST_CASE("datagrams: one byte more than fits is refused", "[quic]")
+{
+    run_meeting([](meeting& m) -> awaitable<void> {
+        const auto data = copse::test::pattern(m.near->max_datagram_payload() + 1);
+        const auto sent = m.near->send_datagram({nullptr, data});
+        REQUIRE(!sent);
+        CHECK(sent.error() == std::errc::message_size);
+        co_return;
+    });
+}
+
+TEST_CASE("datagrams: the peer's frame size bounds ours", "[quic]")
+{
+    auto narrow = local_options();
+    narrow.max_datagram_frame_size = 66;
+    run_meeting(
+        [](meeting& m) -> awaitable<void> {
+            CHECK(m.near->max_datagram_payload() == 63);
+            CHECK(m.far->max_datagram_payload() > 1000);
+            const auto data = copse::test::pattern(63);
+            const auto sent = m.near->send_datagram({nullptr, data});
+            REQUIRE(sent);
+            const auto got = co_await m.far->receive_datagram();
+            REQUIRE(got);
+            CHECK(got.value().bytes.size() == 63);
+        },
+        narrow);
+}
+
+TEST_CASE("datagrams: a peer that takes none is not sent any", "[quic]")
+{
+    auto none = local_options();
+    none.max_datagram_frame_size = 0;
+    run_meeting(
+        [](meeting& m) -> awaitable<void> {
+            CHECK(m.near->max_datagram_payload() == 0);
+            const auto sent = send(*m.near, "x");
+            REQUIRE(!sent);
+            CHECK(sent.error() == std::errc::not_supported);
+            co_return;
+        },
+        none);
+}
+
+TEST_CASE("datagrams: small ones share packets", "[quic]")
+{
+    run_meeting([](meeting& m) -> awaitable<void> {
+        const std::uint64_t before = m.near->statistics().packets_sent;
+        for (int i = 0; i < 100; ++i) {
+            const auto sent = send(*m.near, std::to_string(i));
+            REQUIRE(sent);
+        }
+        for (int i = 0; i < 100; ++i) {
+            const auto got = co_await m.far->receive_datagram();
+            REQUIRE(got);
+            CHECK(as_text(got.value().bytes) == std::to_string(i));
+        }
+        CHECK(m.near->statistics().packets_sent - before < 20);
+    });
+}
+
+TEST_CASE("datagrams: a full send queue refuses the next one", "[quic]")
+{
+    auto small = local_options();
+    small.datagram_send_buffer = 1000;
+    run_meeting(
+        [](meeting& m) -> awaitable<void> {
+            int sent = 0;
+            result<void> last = outcome::success();
+            while ((last = send(*m.near, ""))) ++sent;
+            CHECK(last.error() == transport_errc::limit_reached);
+            CHECK(sent == 1000 / 64);
+            for (int i = 0; i < sent; ++i) {
+                const auto got = co_await m.far->receive_datagram();
+                REQUIRE(got);
+            }
+            const auto again = send(*m.near, "room again");
+            CHECK(again);
+        },
+        local_options(), small);
+}
+
+TEST_CASE("datagrams: a flood nobody reads keeps the newest and is counted", "[quic]")
+{
+    auto small = local_options();
+    small.datagram_receive_buffer = 10 * (64 + 1000);
+    run_meeting(
+        [](meeting& m) -> awaitable<void> {
+            constexpr std::uint64_t flood = 500;
+            auto data = copse::test::pattern(1000);
+            for (std::uint64_t i = 0; i < flood;) {
+                data[0] = static_cast<std::byte>(i % 256);
+                if (m.near->send_datagram(shared_bytes::copy(data))) {
+                    ++i;
+                    continue;
+                }
+                const auto pause = co_await sleep_for(1ms);
+                static_cast<void>(pause);
+            }
+            // A stream behind the flood: when it is through, so is the flood.
+            auto marker = co_await m.near->open_uni();
+            REQUIRE(marker);
+            const auto wrote = co_await marker.value()->write_copy(as_bytes("end"));
+            REQUIRE(wrote);
+            marker.value()->finish();
+            const auto acked = co_await marker.value()->acknowledged();
+            REQUIRE(acked);
+            while (m.far->statistics().datagrams_received + m.near->statistics().datagrams_lost <
+                   flood) {
+                const auto pause = co_await sleep_for(1ms);
+                static_cast<void>(pause);
+            }
+            const connection_statistics seen = m.far->statistics();
+            CHECK(seen.datagrams_dropped_received == seen.datagrams_received - 10);
+            if (seen.datagrams_received < flood) co_return;  // the machine's own loss
+            const auto oldest = co_await m.far->receive_datagram();
+            REQUIRE(oldest);
+            CHECK(oldest.value().bytes[0] == static_cast<std::byte>((flood - 10) % 256));
+        },
+        small);
+}
+
+TEST_CASE("datagrams: they take turns with a stream that never runs dry", "[quic]")
+{
+    run_meeting([](meeting& m) -> awaitable<void> {
+        constexpr std::size_t bytes = 2U << 20;
+        scope work(m.near->get_executor());
+        auto s = co_await m.near->open_uni();
+        REQUIRE(s);
+        work.spawn(write_and_finish(*s.value(), bytes));
+        auto theirs = co_await m.far->accept_uni();
+        REQUIRE(theirs);
+        int got = 0;
+        const auto data = copse::test::pattern(1000);
+        for (; got < 100; ++got) {
+            const auto sent = m.near->send_datagram({nullptr, data});
+            REQUIRE(sent);
+            const auto one = co_await m.far->receive_datagram();
+            REQUIRE(one);
+        }
+        const std::size_t read = co_await read_to_end(*theirs.value());
+        CHECK(read == bytes);
+        const auto joined = co_await work.join();
+        CHECK(joined);
+    });
+}
+
+TEST_CASE("datagrams: lost ones stay lost and are counted, streams are not harmed", "[quic]")
+{
+    run_meeting([](meeting& m) -> awaitable<void> {
+        m.to_server->drop = 200;
+        const auto data = copse::test::pattern(1000);
+        for (int i = 0; i < 200; ++i) {
+            const auto sent = m.near->send_datagram({nullptr, data});
+            REQUIRE(sent);
+            if (i % 10 == 9) {
+                const auto pause = co_await sleep_for(1ms);
+                static_cast<void>(pause);
+            }
+        }
+        auto s = co_await m.near->open_uni();
+        REQUIRE(s);
+        scope work(m.near->get_executor());
+        work.spawn(write_and_finish(*s.value(), 300'000));
+        auto theirs = co_await m.far->accept_uni();
+        REQUIRE(theirs);
+        const std::size_t read = co_await read_to_end(*theirs.value());
+        CHECK(read == 300'000);
+        const auto joined = co_await work.join();
+        CHECK(joined);
+        m.to_server->drop = 0;
+        const auto acked = co_await s.value()->acknowledged();
+        CHECK(acked);
+        CHECK(m.near->statistics().datagrams_sent == 200);
+        CHECK(m.far->statistics().datagrams_received < 200);
+        CHECK(m.near->statistics().datagrams_lost > 0);
+    });
+}
+
+TEST_CASE("datagrams: waiting ends with the connection, and what came before it is kept", "[quic]")
+{
+    run_meeting([](meeting& m) -> awaitable<void> {
+        const auto sent = send(*m.near, "last words");
+        REQUIRE(sent);
+        m.near->close(3, "bye");
+        const auto why = co_await m.far->closed();
+        CHECK(why.code == 3);
+        const auto kept = co_await m.far->receive_datagram();
+        REQUIRE(kept);
+        CHECK(as_text(kept.value().bytes) == "last words");
+        const auto none = co_await m.far->receive_datagram();
+        REQUIRE(!none);
+        CHECK(none.error() == transport_errc::closed_by_peer);
+        const auto late = send(*m.near, "late");
+        REQUIRE(!late);
+        CHECK(late.error() == transport_errc::closed_locally);
+        CHECK(m.near->max_datagram_payload() == 0);
+    });
+}
+
+TEST_CASE("datagrams: a cancelled wait loses nothing", "[quic]")
+{
+    run_meeting([](meeting& m) -> awaitable<void> {
+        auto waiting = m.far->receive_datagram();
+        const auto cancelled = co_await with_timeout(std::move(waiting), 5ms);
+        REQUIRE(!cancelled);
+        CHECK(cancelled.error() == std::errc::timed_out);
+        const auto sent = send(*m.near, "still here");
+        REQUIRE(sent);
+        const auto got = co_await m.far->receive_datagram();
+        REQUIRE(got);
+        CHECK(as_text(got.value().bytes) == "still here");
+    });
+}
