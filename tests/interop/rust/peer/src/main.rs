@@ -1,9 +1,15 @@
 //! A small driver of iroh and iroh-blobs for the interoperability tests of copse. It prints plain
 //! `key value` lines; ../../../README.md lists them. No relay, no discovery, loopback by default.
+mod answer;
 mod args;
+mod echo;
+mod events;
 mod get;
 mod inspect;
+mod many;
+mod observe;
 mod provide;
+mod push;
 mod raw;
 mod spy;
 
@@ -16,7 +22,8 @@ use iroh::{
     Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey,
 };
 
-const USAGE: &str = "usage: peer provide|get|raw|hash|ticket ..., see tests/interop/README.md";
+const USAGE: &str = "usage: peer provide|get|get-many|push|observe|raw|echo|hash|ticket ..., \
+                     see tests/interop/README.md";
 
 /// An endpoint with one UDP socket: `--bind`, else a free port of 127.0.0.1.
 async fn bind(args: &Args) -> Result<Endpoint> {
@@ -33,7 +40,16 @@ async fn bind(args: &Args) -> Result<Endpoint> {
 
 /// A connection for blobs to `addr`, bounded by `--timeout` (60 s).
 async fn connect(endpoint: &Endpoint, addr: EndpointAddr, args: &Args) -> Result<Connection> {
-    let dial = endpoint.connect(addr, iroh_blobs::ALPN);
+    connect_to(endpoint, addr, iroh_blobs::ALPN, args).await
+}
+
+async fn connect_to(
+    endpoint: &Endpoint,
+    addr: EndpointAddr,
+    alpn: &[u8],
+    args: &Args,
+) -> Result<Connection> {
+    let dial = endpoint.connect(addr, alpn);
     Ok(tokio::time::timeout(args.seconds("timeout", 60)?, dial)
         .await
         .context("no connection in time")??)
@@ -63,6 +79,10 @@ async fn run() -> Result<bool> {
     match command.as_str() {
         "provide" => provide::run(input).await,
         "get" => get::run(input).await,
+        "get-many" => many::run(input).await,
+        "push" => push::run(input).await,
+        "observe" => observe::run(input).await,
+        "echo" => echo::run(input).await,
         "raw" => raw::run(input).await,
         "hash" => inspect::hash(input),
         "ticket" => inspect::ticket(input),

@@ -7,7 +7,6 @@ use iroh_blobs::{
     api::{blobs::AddBytesOptions, Store, TempTag},
     format::collection::Collection,
     hashseq::HashSeq,
-    provider::events::{EventMask, EventSender, ProviderMessage, RequestMode, RequestUpdate},
     store::{fs::FsStore, mem::MemStore},
     ticket::BlobTicket,
     BlobFormat, BlobsProtocol, Hash,
@@ -16,10 +15,10 @@ use tokio::io::AsyncReadExt;
 
 use crate::{
     args::{parse_ranges, Args},
-    bind, say,
+    bind, events, say,
 };
 
-const VALUED: [&str; 7] = [
+const VALUED: [&str; 9] = [
     "bind",
     "secret",
     "store",
@@ -27,61 +26,14 @@ const VALUED: [&str; 7] = [
     "collection-missing",
     "partial",
     "missing-at",
+    "refuse",
+    "limit",
 ];
-const FLAGS: [&str; 4] = ["mem", "hashseq", "hashseq-missing", "log"];
-const LOG_STEP: u64 = 16 << 20;
+const FLAGS: [&str; 5] = ["mem", "hashseq", "hashseq-missing", "log", "allow-push"];
 
 /// A hash of which nobody has the blob.
 fn absent_hash() -> Hash {
     Hash::from_bytes(*blake3::hash(b"copse: nobody has this blob").as_bytes())
-}
-
-/// With `--log`: `sent INDEX BYTES` in steps of 16 MiB and `served PAYLOAD OTHER` when a request
-/// has ended, both for get requests. The task ends when the protocol handler is gone.
-/// Events carry offsets only, so the count starts at the first one: a size proof counts nothing.
-fn log_events() -> (EventSender, tokio::task::JoinHandle<()>) {
-    let (tx, mut rx) = tokio::sync::mpsc::channel(64);
-    let mask = EventMask {
-        get: RequestMode::NotifyLog,
-        ..EventMask::DEFAULT
-    };
-    let task = tokio::spawn(async move {
-        let mut requests = tokio::task::JoinSet::new();
-        while let Some(message) = rx.recv().await {
-            let ProviderMessage::GetRequestReceivedNotify(message) = message else {
-                continue;
-            };
-            let mut updates = message.rx;
-            requests.spawn(async move {
-                let (mut index, mut first, mut next) = (0, None, LOG_STEP);
-                while let Ok(Some(update)) = updates.recv().await {
-                    let stats = match update {
-                        RequestUpdate::Started(started) => {
-                            (index, first, next) = (started.index, None, LOG_STEP);
-                            continue;
-                        }
-                        RequestUpdate::Progress(progress) => {
-                            let start = *first.get_or_insert(progress.end_offset);
-                            let sent = progress.end_offset.saturating_sub(start);
-                            if sent >= next {
-                                say(&format!("sent {index} {sent}"));
-                                next = sent + LOG_STEP;
-                            }
-                            continue;
-                        }
-                        RequestUpdate::Completed(end) => end.stats,
-                        RequestUpdate::Aborted(end) => end.stats,
-                    };
-                    say(&format!(
-                        "served {} {}",
-                        stats.payload_bytes_sent, stats.other_bytes_sent
-                    ));
-                }
-            });
-        }
-        while requests.join_next().await.is_some() {}
-    });
-    (EventSender::new(tx, mask), task)
 }
 
 /// A folder that is removed at the end, unless it was given by `--store`.
@@ -251,8 +203,8 @@ pub async fn run(input: Vec<String>) -> Result<bool> {
         served.tags.push(tag);
     }
 
-    let (events, log) = args.has("log").then(log_events).unzip();
-    let blobs = BlobsProtocol::new(&store, events);
+    let (events, told) = events::listen(args)?;
+    let blobs = BlobsProtocol::new(&store, Some(events));
     let router = Router::builder(endpoint)
         .accept(iroh_blobs::ALPN, blobs)
         .spawn();
@@ -262,9 +214,7 @@ pub async fn run(input: Vec<String>) -> Result<bool> {
     while matches!(input.read(&mut sink).await, Ok(n) if n > 0) {}
     router.shutdown().await?;
     drop(router);
-    if let Some(log) = log {
-        // What was served is in the pipe by now; a client that vanished must not hold up the end.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), log).await;
-    }
+    // What was served is in the pipe by now; a client that vanished must not hold up the end.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), told).await;
     Ok(true)
 }

@@ -5,13 +5,18 @@ use anyhow::{Context, Result};
 
 use crate::{args::Args, bind, connect, provider_address, say, spy::describe};
 
-const VALUED: [&str; 7] = ["id", "addr", "hex", "out", "bind", "timeout", "wait"];
+const VALUED: [&str; 8] = [
+    "id", "addr", "hex", "file", "out", "bind", "timeout", "wait",
+];
 const FLAGS: [&str; 1] = ["no-fin"];
 const HEAD: usize = 64;
 
 pub async fn run(input: Vec<String>) -> Result<bool> {
     let args = Args::parse(input, &VALUED, &FLAGS)?;
-    let request = hex::decode(args.need("hex")?).context("--hex")?;
+    let mut request = hex::decode(args.need("hex")?).context("--hex")?;
+    if let Some(path) = args.get("file") {
+        request.extend(std::fs::read(path).with_context(|| path.to_string())?);
+    }
     let endpoint = bind(&args).await?;
     let connection = connect(&endpoint, provider_address(&args)?, &args).await?;
     say(&format!("connected {}", connection.remote_id()));

@@ -1,7 +1,7 @@
 //! A receive stream that counts and remembers how it ended, under the client of iroh-blobs.
-use std::io;
+use std::{error::Error, io};
 
-use iroh::endpoint::{ConnectionError, ReadError, ReadExactError, VarInt};
+use iroh::endpoint::{ConnectionError, ReadError, ReadExactError, VarInt, WriteError};
 use iroh_blobs::util::RecvStream;
 
 pub struct Spy {
@@ -20,6 +20,38 @@ pub fn describe(error: &ReadError) -> String {
             format!("closed {}", close.error_code)
         }
         other => format!("lost {other}"),
+    }
+}
+
+/// Looks through an error and its causes; inputs and outputs wrap theirs out of sight.
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    if let Some(found) = error.downcast_ref::<T>() {
+        return Some(found);
+    }
+    let inner = error
+        .downcast_ref::<io::Error>()
+        .and_then(|e| e.get_ref())
+        .and_then(|e| find::<T>(e));
+    inner.or_else(|| error.source().and_then(|e| find::<T>(e)))
+}
+
+/// The word for `end` lines, where the client of iroh-blobs reads the stream itself. Its error for
+/// an end that comes too soon tells of the end only.
+pub fn end_of(error: &(dyn Error + 'static)) -> String {
+    if let Some(read) = find::<ReadError>(error) {
+        return describe(read);
+    }
+    match find::<io::Error>(error) {
+        Some(early) if early.kind() == io::ErrorKind::UnexpectedEof => "fin".into(),
+        _ => "open".into(),
+    }
+}
+
+/// The code by which the other side stopped what we sent.
+pub fn stop_of(error: &(dyn Error + 'static)) -> Option<u64> {
+    match find::<WriteError>(error) {
+        Some(WriteError::Stopped(code)) => Some(u64::from(*code)),
+        _ => None,
     }
 }
 
