@@ -16,8 +16,8 @@ namespace copse::bao {
 
 /// Chunks `first` up to, not including, `end`.
 struct chunk_interval {
-    std::uint64_t first = 0;
-    std::uint64_t end = 0;
+    std::uint64_t first = 0;  ///< first chunk
+    std::uint64_t end = 0;    ///< first chunk behind it; max_chunk when open ended
     bool operator==(const chunk_interval&) const = default;
 };
 
@@ -28,14 +28,18 @@ struct chunk_interval {
 /// \par Spec    docs/specs/bao.md sections 3 and 7.
 class chunk_ranges {
 public:
+    /// The largest number of a chunk; as a request, the last chunk whichever that is.
     static constexpr std::uint64_t max_chunk = std::numeric_limits<std::uint64_t>::max();
+    /// Bytes of every chunk but the last of a blob.
     static constexpr std::uint64_t chunk_bytes = 1024;
     static constexpr std::uint64_t group = 16;  ///< chunks of a group
 
     /// The empty set.
     chunk_ranges() = default;
 
+    /// Nothing.
     [[nodiscard]] static chunk_ranges none() { return {}; }
+    /// Every chunk of a blob of any size.
     [[nodiscard]] static chunk_ranges all() { return from(0); }
     /// The idiom for "whatever the last chunk is": a size proof.
     [[nodiscard]] static chunk_ranges last_chunk() { return from(max_chunk); }
@@ -66,9 +70,12 @@ public:
     {
         return {boundaries_.data(), boundaries_.size()};
     }
+    /// Whether nothing is selected.
     [[nodiscard]] bool empty() const noexcept { return boundaries_.empty(); }
+    /// Whether everything behind the last boundary is selected.
     [[nodiscard]] bool open_ended() const noexcept { return boundaries_.size() % 2 != 0; }
 
+    /// Number of runs of selected chunks.
     [[nodiscard]] std::size_t interval_count() const noexcept
     {
         return (boundaries_.size() + 1) / 2;
@@ -81,6 +88,7 @@ public:
                 2 * i + 1 < boundaries_.size() ? boundaries_[2 * i + 1] : max_chunk};
     }
 
+    /// Whether the chunk is selected. \par Cost logarithmic in the boundaries.
     [[nodiscard]] bool contains(std::uint64_t chunk) const noexcept
     {
         return not_after(chunk) % 2 != 0;
@@ -191,14 +199,17 @@ public:
         return *this;
     }
 
+    /// The union. \par Cost linear in the boundaries, as of those below.
     friend chunk_ranges operator|(const chunk_ranges& a, const chunk_ranges& b)
     {
         return merge(a, b, [](bool x, bool y) { return x || y; });
     }
+    /// The intersection.
     friend chunk_ranges operator&(const chunk_ranges& a, const chunk_ranges& b)
     {
         return merge(a, b, [](bool x, bool y) { return x && y; });
     }
+    /// What is in `a` and not in `b`.
     friend chunk_ranges operator-(const chunk_ranges& a, const chunk_ranges& b)
     {
         return merge(a, b, [](bool x, bool y) { return x && !y; });
@@ -208,8 +219,11 @@ public:
     {
         return merge(a, b, [](bool x, bool y) { return x != y; });
     }
+    /// Adds the chunks of `other`.
     chunk_ranges& operator|=(const chunk_ranges& other) { return *this = *this | other; }
+    /// Keeps the chunks that are in `other` too.
     chunk_ranges& operator&=(const chunk_ranges& other) { return *this = *this & other; }
+    /// Removes the chunks of `other`.
     chunk_ranges& operator-=(const chunk_ranges& other) { return *this = *this - other; }
     bool operator==(const chunk_ranges&) const = default;
 

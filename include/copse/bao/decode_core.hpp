@@ -137,6 +137,7 @@ public:
     {
         return std::exchange(ready_, std::nullopt);
     }
+    /// Whether take_extent() has something to give.
     [[nodiscard]] bool extent_ready() const noexcept { return ready_.has_value(); }
 
     /// Ends the decoding where the stream has ended or is given up, and gives the buffer back: with the
@@ -385,8 +386,8 @@ private:
 
 /// Verified bytes of a blob and where they belong.
 struct decoded_piece {
-    std::uint64_t offset = 0;
-    std::vector<std::byte> bytes;
+    std::uint64_t offset = 0;      ///< in the blob, in bytes
+    std::vector<std::byte> bytes;  ///< verified
     bool operator==(const decoded_piece&) const = default;
 };
 

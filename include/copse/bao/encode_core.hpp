@@ -57,12 +57,13 @@ struct extent_job {
 struct leaf_placement {
     std::size_t out_offset = 0;     ///< from the start of the extent's wire bytes
     std::uint64_t file_offset = 0;  ///< from the start of the blob
-    std::size_t length = 0;
+    std::size_t length = 0;         ///< in bytes
 };
 
 /// The groups of an extent in order. Between them are the gaps for the pairs.
 class extent_layout {
 public:
+    /// Where the leaf bytes of the extent go, in ascending order. Valid as long as the layout.
     [[nodiscard]] std::span<const leaf_placement> leaves() const& noexcept
     {
         return std::span(leaves_).first(count_);
@@ -249,7 +250,7 @@ private:
 
 /// A parent above extents whose pair is to be looked up.
 struct upper_pair {
-    subtree node;
+    subtree node;                    ///< whose children the pair describes
     std::uint64_t group_index = 0;   ///< position in the outboard over groups (`.obao4`)
     std::uint64_t extent_index = 0;  ///< position in the coarse outboard over extents
 };
@@ -264,6 +265,7 @@ struct upper_pair {
 /// \par Spec    docs/specs/bao.md sections 4 and 5.1.
 class encode_core {
 public:
+    /// What is to be sent next: a pair above extents, an extent, or nothing more.
     enum class step_kind { pair, extent, done };
 
     /// \param request        As received; the effective set is derived here.
@@ -279,6 +281,7 @@ public:
         if (!selected_.empty()) stack_[depth_++] = {{0, chunks_}, root, 0, 0};
     }
 
+    /// The size header that precedes everything.
     [[nodiscard]] std::array<std::byte, header_size> header() const noexcept
     {
         return encode_header(size_);
@@ -292,6 +295,7 @@ public:
         return nodes > ~std::uint64_t{header_size} ? nodes : nodes + header_size;
     }
 
+    /// What is to be sent next.
     [[nodiscard]] step_kind step() const noexcept
     {
         if (depth_ == 0) return step_kind::done;

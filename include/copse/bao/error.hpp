@@ -48,8 +48,8 @@ inline std::error_code make_error_code(bao_errc e) noexcept
 /// Where `parent_mismatch` or `leaf_mismatch` happened: the subtree whose pair or bytes are wrong.
 /// Filled only when one of these is returned.
 struct mismatch {
-    std::uint64_t first_chunk = 0;
-    std::uint64_t chunk_count = 0;
+    std::uint64_t first_chunk = 0;  ///< of the subtree
+    std::uint64_t chunk_count = 0;  ///< of the subtree
 
     /// Byte offset of the subtree in the blob.
     [[nodiscard]] std::uint64_t offset() const noexcept { return first_chunk * 1024; }

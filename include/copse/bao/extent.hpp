@@ -55,6 +55,7 @@ public:
     filled_extent(const filled_extent&) = delete;
     filled_extent& operator=(const filled_extent&) = delete;
 
+    /// The chunks that the extent covers.
     [[nodiscard]] subtree node() const noexcept { return node_; }
     /// First byte of the extent in the blob.
     [[nodiscard]] std::uint64_t offset() const noexcept { return byte_offset(node_.first); }
@@ -95,12 +96,12 @@ public:
     /// A run of verified bytes.
     struct piece {
         std::uint64_t offset = 0;  ///< in the blob
-        byte_view bytes;
+        byte_view bytes;           ///< valid as long as the extent's buffer
     };
     /// Verified pairs, adjacent in the pre-order outboard over groups.
     struct pair_run {
         std::uint64_t index = 0;  ///< position of the first, in pairs
-        byte_view bytes;
+        byte_view bytes;          ///< pairs of 64 bytes, valid as long as the extent
     };
 
     verified_extent(verified_extent&&) noexcept = default;
@@ -108,6 +109,7 @@ public:
     verified_extent(const verified_extent&) = delete;
     verified_extent& operator=(const verified_extent&) = delete;
 
+    /// The chunks that the extent covers.
     [[nodiscard]] subtree node() const noexcept { return inner_.node_; }
     /// First byte of the extent in the blob: where bytes() belongs when whole().
     [[nodiscard]] std::uint64_t offset() const noexcept { return inner_.offset(); }
@@ -118,6 +120,7 @@ public:
     /// The verified chunks, absolute.
     [[nodiscard]] const chunk_ranges& chunks() const noexcept { return inner_.selected_; }
 
+    /// Number of runs of verified bytes: `operator[]` gives each.
     [[nodiscard]] std::size_t piece_count() const noexcept
     {
         return inner_.selected_.interval_count();
@@ -132,6 +135,7 @@ public:
                                        static_cast<std::size_t>(end - first))};
     }
 
+    /// Number of runs of hash pairs.
     [[nodiscard]] std::size_t pair_run_count() const noexcept { return inner_.runs_.size(); }
     /// The pairs to store in an outboard over groups: those on the path to the extent that came since
     /// the extent before, and those within it. For a whole blob the runs of all extents follow each

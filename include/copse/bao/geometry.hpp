@@ -34,8 +34,9 @@ using pair_view = std::span<const std::byte, pair_size>;
 
 /// Chunks [first, first + count) as a node of the tree.
 struct subtree {
-    std::uint64_t first = 0;
-    std::uint64_t count = 0;
+    std::uint64_t first = 0;  ///< first chunk
+    std::uint64_t count = 0;  ///< chunks, those that exist
+    /// The first chunk behind it.
     [[nodiscard]] constexpr std::uint64_t end() const noexcept { return first + count; }
     bool operator==(const subtree&) const = default;
 };

@@ -70,11 +70,15 @@ public:
     /// Hashes data in memory.
     [[nodiscard]] static outboard build(byte_view data, std::size_t unit_groups = 1);
 
+    /// Bytes of the blob.
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+    /// Hash of the blob.
     [[nodiscard]] const digest& root() const noexcept { return root_; }
+    /// Groups of a unit: pairs are kept above units only.
     [[nodiscard]] std::size_t unit_groups() const noexcept { return unit_groups_; }
     /// Chunks of a whole unit.
     [[nodiscard]] std::uint64_t unit() const noexcept { return unit_groups_ * group_chunks; }
+    /// Units of the blob, the last one maybe short.
     [[nodiscard]] std::uint64_t units() const noexcept
     {
         return unit_count(chunk_count(size_), unit());
@@ -170,6 +174,7 @@ public:
     }
     /// First chunk of the next unit.
     [[nodiscard]] std::uint64_t next_chunk() const noexcept { return next_; }
+    /// Whether all units were given.
     [[nodiscard]] bool complete() const noexcept { return next_ == chunks_; }
 
     /// Appends the value of the next unit. \pre !complete().

@@ -39,7 +39,9 @@ public:
         return size % 32 == 0 && size <= max_hash_sequence_bytes;
     }
 
+    /// Number of hashes.
     [[nodiscard]] std::size_t size() const noexcept { return bytes_.size() / 32; }
+    /// Whether it lists nothing.
     [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
     /// \pre index < size().
     [[nodiscard]] hash::digest operator[](std::size_t index) const noexcept;

@@ -17,6 +17,7 @@ struct manifest {
     std::vector<std::string> names;    ///< names[i] belongs to hashes[i + 1]
     std::vector<std::uint64_t> sizes;  ///< sizes[i] is the proven size of hashes[i + 1]
 
+    /// Bytes of all files, those of equal content counted each.
     [[nodiscard]] std::uint64_t total_bytes() const noexcept
     {
         std::uint64_t sum = 0;

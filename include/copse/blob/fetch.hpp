@@ -32,11 +32,12 @@ struct fetch_environment {
 /// A blob of the answer whose size is known and proven.
 struct fetched_blob {
     std::uint64_t index = 0;  ///< 0: the blob named in the request, i + 1: child i
-    hash::digest hash;
-    std::uint64_t size = 0;  ///< proven by its last chunk
-    bool complete = false;   ///< the store has all of it now
+    hash::digest hash;        ///< of its content
+    std::uint64_t size = 0;   ///< proven by its last chunk
+    bool complete = false;    ///< the store has all of it now
 };
 
+/// How a fetch behaves. The defaults suit files between machines.
 struct fetch_options {
     /// A fetch that verifies nothing for this long is given up.
     std::chrono::nanoseconds progress_timeout = std::chrono::seconds(30);
@@ -65,10 +66,10 @@ struct fetch_report {
 
 /// Where and with whom a fetch failed.
 struct fetch_diagnostics {
-    hash::digest hash;         ///< blob concerned
-    std::uint64_t index = 0;   ///< and its place in the request
-    std::uint64_t offset = 0;  ///< first byte not verified or wrong
-    endpoint_id peer;
+    hash::digest hash;                       ///< blob concerned
+    std::uint64_t index = 0;                 ///< and its place in the request
+    std::uint64_t offset = 0;                ///< first byte not verified or wrong
+    endpoint_id peer;                        ///< who sent it
     std::optional<std::uint64_t> peer_code;  ///< code of the peer's reset
     /// `blob <hash> at byte <offset> from <peer>`.
     [[nodiscard]] std::string to_string() const;

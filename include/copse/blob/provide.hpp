@@ -23,7 +23,7 @@ inline constexpr std::size_t provide_buffer_bytes = (256U << 10) + (8U << 10);
 /// What a provider works with; all of it must outlive provide(), and `buffers` the connection too,
 /// which keeps what was sent until it is acknowledged.
 struct provide_environment {
-    store::blob_store& store;
+    store::blob_store& store;  ///< what is offered
     offload_pool& pool;        ///< where data is read and verified
     disk::leaf_pool& buffers;  ///< bounds data read and not yet acknowledged, over all connections;
                                ///< its extents hold `provide_buffer_bytes`
@@ -31,7 +31,7 @@ struct provide_environment {
 
 /// How one request went.
 struct provide_report {
-    hash::digest root;
+    hash::digest root;                ///< the blob that was asked for
     std::error_code error;            ///< empty: answered in full
     std::uint64_t payload_bytes = 0;  ///< leaf bytes given to the transport
     std::uint64_t other_bytes = 0;    ///< headers and hash pairs
@@ -39,6 +39,7 @@ struct provide_report {
     bool acknowledged = false;        ///< the getter has received the end
 };
 
+/// How requests of a connection are answered.
 struct provide_options {
     /// A request that is not complete after this long is refused.
     std::chrono::nanoseconds request_timeout = std::chrono::seconds(20);

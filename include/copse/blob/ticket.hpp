@@ -27,9 +27,9 @@ enum class blob_format : std::uint8_t {
 
 /// Who has which blob. sendme's tickets are of format hash_seq.
 struct blob_ticket {
-    endpoint_address address;
-    blob_format format = blob_format::raw;
-    hash::digest hash;
+    endpoint_address address;               ///< of the provider
+    blob_format format = blob_format::raw;  ///< one blob, or a hash sequence with its children
+    hash::digest hash;                      ///< of the blob
     bool operator==(const blob_ticket&) const = default;
 };
 

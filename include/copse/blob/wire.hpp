@@ -73,9 +73,12 @@ public:
     /// \par Errors `codec_errc::not_canonical` for encodings that a second one equals in meaning
     ///             (padded integers excepted), `overflow`, `truncated`, `limit_exceeded`.
     [[nodiscard]] static result<ranges_seq> decode(codec::postcard_reader& from);
+    /// Appends the canonical encoding.
     void encode(codec::postcard_writer& to) const;
 
+    /// Whether nothing is wanted.
     [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+    /// Number of entries.
     [[nodiscard]] std::size_t entry_count() const noexcept { return count_; }
     /// What is wanted of one blob. Reads all entries before it: use a cursor for more than one.
     [[nodiscard]] bao::chunk_ranges at(std::uint64_t index) const;
@@ -137,28 +140,28 @@ enum class request_type : std::uint8_t { get = 0, observe = 1, push = 8, get_man
 
 /// Chunks of a blob and of the blobs it lists.
 struct get_request {
-    hash::digest hash;
-    ranges_seq ranges;
+    hash::digest hash;  ///< index 0 of the ranges
+    ranges_seq ranges;  ///< what is wanted of it and its children
     bool operator==(const get_request&) const = default;
 };
 
 /// Which chunks of a blob does the provider have?
 struct observe_request {
-    hash::digest hash;
-    bao::chunk_ranges ranges;
+    hash::digest hash;         ///< of the blob
+    bao::chunk_ranges ranges;  ///< of interest; real providers report all chunks whatever it says
     bool operator==(const observe_request&) const = default;
 };
 
 /// What follows is the answer to this request; the provider may keep it.
 struct push_request {
-    get_request content;
+    get_request content;  ///< the request that the data would answer
     bool operator==(const push_request&) const = default;
 };
 
 /// Chunks of several blobs.
 struct get_many_request {
-    std::vector<hash::digest> hashes;
-    ranges_seq ranges;
+    std::vector<hash::digest> hashes;  ///< blob of index i
+    ranges_seq ranges;                 ///< what is wanted of each
     bool operator==(const get_many_request&) const = default;
 };
 

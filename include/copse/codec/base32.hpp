@@ -33,12 +33,14 @@ public:
         }
     }
 
+    /// The character of a value below 32.
     [[nodiscard]] constexpr char symbol(unsigned value) const noexcept { return symbols_[value]; }
     /// 0 to 31, not_a_symbol for characters outside the alphabet.
     [[nodiscard]] constexpr unsigned value(char c) const noexcept
     {
         return value_of_[static_cast<unsigned char>(c)];
     }
+    /// What value() gives for a character outside the alphabet.
     static constexpr std::uint8_t not_a_symbol = 0xff;
 
 private:

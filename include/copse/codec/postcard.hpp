@@ -23,6 +23,7 @@ namespace copse::codec {
 /// \par Errors `codec_errc::truncated` when the input ends first, in every function.
 class postcard_reader {
 public:
+    /// \param from must outlive the reader, and the views it returns.
     explicit postcard_reader(byte_view from) noexcept : from_(from) {}
 
     /// Bytes not read yet, a view into the input.
@@ -38,8 +39,11 @@ public:
     }
     /// \par Errors `codec_errc::overflow`, here and for the other integers.
     [[nodiscard]] result<std::uint16_t> u16() noexcept { return integer<std::uint16_t>(); }
+    /// A varint. \par Errors `codec_errc::overflow`, `truncated`, as of those below.
     [[nodiscard]] result<std::uint32_t> u32() noexcept { return integer<std::uint32_t>(); }
+    /// A varint.
     [[nodiscard]] result<std::uint64_t> u64() noexcept { return integer<std::uint64_t>(); }
+    /// A varint in zigzag form.
     [[nodiscard]] result<std::int64_t> i64() noexcept
     {
         COPSE_TRY(const std::uint64_t raw, u64());
@@ -151,19 +155,23 @@ public:
     /// \param to must outlive the writer.
     explicit postcard_writer(std::vector<std::byte>& to) noexcept : to_(to) {}
 
+    /// One byte as it is.
     void u8(std::uint8_t value) { to_.push_back(static_cast<std::byte>(value)); }
     /// u16, u32 and u64 have one form.
     void unsigned_integer(std::uint64_t value) { append_varint(to_, value); }
     /// i16, i32 and i64 have one form.
     void signed_integer(std::int64_t value) { append_varint(to_, zigzag(value)); }
+    /// 0 or 1.
     void boolean(bool value) { u8(value ? 1 : 0); }
     /// Whether the value that the caller writes next is there.
     void option(bool present) { u8(present ? 1 : 0); }
+    /// The index of a variant; its fields follow.
     void enum_index(std::uint32_t index) { append_varint(to_, index); }
     /// The number of elements that the caller writes next.
     void count(std::size_t elements) { append_varint(to_, elements); }
     /// Bytes as they are: a fixed array, or something already encoded.
     void raw(byte_view bytes) { to_.insert(to_.end(), bytes.begin(), bytes.end()); }
+    /// The number of bytes, then the bytes.
     void bytes(byte_view bytes)
     {
         count(bytes.size());

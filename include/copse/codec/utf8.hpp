@@ -8,8 +8,8 @@ namespace copse::codec {
 
 /// One character at the front of a text.
 struct utf8_character {
-    char32_t code_point = 0;
-    std::size_t size = 0;  ///< bytes, 1 to 4; 0 when the front of the text is not UTF-8
+    char32_t code_point = 0;  ///< a Unicode scalar value
+    std::size_t size = 0;     ///< bytes, 1 to 4; 0 when the front of the text is not UTF-8
 };
 
 /// Decodes the first character of `text`, which must not be empty.

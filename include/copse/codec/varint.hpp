@@ -16,8 +16,8 @@ namespace copse::codec {
 /// A decoded integer and the bytes it took.
 template <std::unsigned_integral T>
 struct varint {
-    T value = 0;
-    std::size_t size = 0;
+    T value = 0;           ///< what was read
+    std::size_t size = 0;  ///< bytes it took
 };
 
 /// Most bytes that an integer of type T takes: 3 for u16, 5 for u32, 10 for u64.

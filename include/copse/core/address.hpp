@@ -17,30 +17,34 @@ namespace copse {
 
 /// The 32-byte compressed Ed25519 public key that names an endpoint.
 struct endpoint_id {
-    std::array<std::byte, 32> bytes{};
+    std::array<std::byte, 32> bytes{};  ///< the key as it is sent
 
     auto operator<=>(const endpoint_id&) const = default;
 };
 
 /// An IP address and a UDP port.
 struct socket_address {
+    /// IPv4 or IPv6.
     enum class family_type : std::uint8_t { v4, v6 };
 
-    family_type family = family_type::v4;
-    std::array<std::uint8_t, 16> ip{};  ///< network order; IPv4 uses the first four
-    std::uint16_t port = 0;             ///< host order
-    std::uint32_t scope_id = 0;         ///< IPv6 link-local interface index, else 0
+    family_type family = family_type::v4;  ///< which part of `ip` counts
+    std::array<std::uint8_t, 16> ip{};     ///< network order; IPv4 uses the first four
+    std::uint16_t port = 0;                ///< host order
+    std::uint32_t scope_id = 0;            ///< IPv6 link-local interface index, else 0
 
     auto operator<=>(const socket_address&) const = default;
 
+    /// Whether it is an IPv4 address.
     [[nodiscard]] bool is_v4() const noexcept { return family == family_type::v4; }
     /// 0.0.0.0 or [::].
     [[nodiscard]] bool is_unspecified() const noexcept
     {
         return ip == std::array<std::uint8_t, 16>{};
     }
+    /// An IPv4 address from its four bytes.
     [[nodiscard]] static socket_address v4(std::array<std::uint8_t, 4> ip,
                                            std::uint16_t port) noexcept;
+    /// 127.0.0.1 with that port.
     [[nodiscard]] static socket_address loopback_v4(std::uint16_t port) noexcept
     {
         return v4({127, 0, 0, 1}, port);
@@ -54,14 +58,14 @@ struct socket_address {
 
 /// A relay server that forwards to an endpoint by id.
 struct relay_address {
-    std::string url;
+    std::string url;  ///< normalised, as the ticket has it
     auto operator<=>(const relay_address&) const = default;
 };
 
 /// An address of a transport that copse does not know.
 struct custom_address {
-    std::uint64_t transport = 0;
-    std::vector<std::byte> data;
+    std::uint64_t transport = 0;  ///< number of the transport
+    std::vector<std::byte> data;  ///< what that transport needs
     auto operator<=>(const custom_address&) const = default;
 };
 
@@ -70,8 +74,8 @@ using path_address = std::variant<relay_address, socket_address, custom_address>
 
 /// A peer's identity with every way known to reach it.
 struct endpoint_address {
-    endpoint_id id;
-    std::vector<path_address> paths;
+    endpoint_id id;                   ///< whom to expect there
+    std::vector<path_address> paths;  ///< every way known; none is believed before the handshake
     auto operator<=>(const endpoint_address&) const = default;
 };
 

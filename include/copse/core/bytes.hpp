@@ -26,7 +26,7 @@ using byte_span = std::span<std::byte>;
 /// Immutable bytes kept alive by `owner`. What a transport sends without copying.
 struct shared_bytes {
     std::shared_ptr<const void> owner;  ///< null: the bytes are static or outlive every use
-    byte_view bytes;
+    byte_view bytes;                    ///< valid as long as `owner`
 
     /// A copy of `from` with an owner of its own.
     [[nodiscard]] static shared_bytes copy(byte_view from);

@@ -7,12 +7,13 @@ namespace copse {
 
 /// Monotonic time with the meaning of CLOCK_MONOTONIC, in nanoseconds. Models the standard Clock.
 struct monotonic_clock {
-    using duration = std::chrono::nanoseconds;
-    using rep = duration::rep;
-    using period = duration::period;
-    using time_point = std::chrono::time_point<monotonic_clock>;
-    static constexpr bool is_steady = true;
+    using duration = std::chrono::nanoseconds;  ///< what std::chrono asks of a clock
+    using rep = duration::rep;                  ///< the same
+    using period = duration::period;            ///< the same
+    using time_point = std::chrono::time_point<monotonic_clock>;  ///< since an arbitrary start
+    static constexpr bool is_steady = true;                       ///< never set back
 
+    /// The time of the installed clock.
     static time_point now() noexcept;
 };
 
@@ -25,7 +26,9 @@ std::chrono::nanoseconds wall_time() noexcept;
 class clock_source {
 public:
     virtual ~clock_source() = default;
+    /// Time that never goes back.
     virtual time_point monotonic() noexcept = 0;
+    /// Time since the Unix epoch.
     virtual std::chrono::nanoseconds wall() noexcept = 0;
     /// How long the reactor may really sleep when a timer is due in `wait` of this clock.
     virtual std::chrono::nanoseconds real_wait(std::chrono::nanoseconds wait) noexcept = 0;

@@ -14,9 +14,11 @@ class budget;
 class credit {
 public:
     credit() = default;
+    /// Takes over what `other` holds.
     credit(credit&& other) noexcept
         : from_(std::exchange(other.from_, nullptr)), amount_(std::exchange(other.amount_, 0))
     {}
+    /// Gives back what it holds, then takes over what `other` holds.
     credit& operator=(credit&& other) noexcept
     {
         if (this != &other) {
@@ -28,7 +30,9 @@ public:
     }
     ~credit() { reset(); }
 
+    /// How much it holds.
     [[nodiscard]] std::size_t amount() const noexcept { return amount_; }
+    /// False for a refusal.
     explicit operator bool() const noexcept { return from_ != nullptr; }
     /// Gives everything back now.
     inline void reset() noexcept;
@@ -46,7 +50,8 @@ private:
 };
 
 /// A named amount of something (bytes, slots, connections) that is lent out as credit.
-/// \par Threads one executor. \par Lifetime must outlive its credits.
+/// \par Threads one executor.
+/// \par Lifetime must outlive its credits.
 class budget {
 public:
     /// \param name a literal, for tables of limits.
@@ -70,11 +75,17 @@ public:
         return lend(amount < capacity_ - used_ ? amount : capacity_ - used_);
     }
 
+    /// The name, for tables of limits.
     [[nodiscard]] const char* name() const noexcept { return name_; }
+    /// What may be lent in all.
     [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+    /// What is lent now.
     [[nodiscard]] std::size_t used() const noexcept { return used_; }
+    /// What is left.
     [[nodiscard]] std::size_t available() const noexcept { return capacity_ - used_; }
+    /// The most that was ever lent at the same time.
     [[nodiscard]] std::size_t peak() const noexcept { return peak_; }
+    /// How often try_take() gave nothing.
     [[nodiscard]] std::uint64_t refusals() const noexcept { return refusals_; }
 
 private:

@@ -12,6 +12,7 @@ namespace copse {
 class entropy_source {
 public:
     virtual ~entropy_source() = default;
+    /// Fills `out` with bytes that nobody can predict.
     virtual void fill(byte_span out) noexcept = 0;
 };
 

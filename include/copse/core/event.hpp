@@ -15,9 +15,11 @@ namespace copse {
 
 /// A condition variable for coroutines of one executor: `while (!ready) { auto ec = co_await e.wait();
 /// if (ec) co_return ec; }`. Wake-ups are never lost, because nothing runs between test and wait.
-/// \par Threads one executor. \par Lifetime must outlive its waiters.
+/// \par Threads one executor.
+/// \par Lifetime must outlive its waiters.
 class event {
 public:
+    /// An event whose waiters resume on `ex`.
     explicit event(executor ex) : timer_(std::move(ex), time_point::max()) {}
 
     /// Waits for notify_all(). \return operation_canceled when the coroutine was asked to stop,

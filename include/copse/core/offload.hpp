@@ -21,6 +21,7 @@ namespace copse {
 /// One piece of work, owned by its submitter until run() was called, then by itself.
 class offload_job {
 public:
+    /// The work, in a thread of the pool. It may block.
     virtual void run() noexcept = 0;
 
 protected:

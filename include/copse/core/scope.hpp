@@ -12,9 +12,11 @@
 namespace copse {
 
 /// Owns running coroutines: the first failing child stops its siblings, join() waits for all.
-/// \par Threads one executor. \par Lifetime join() must complete before it is destroyed.
+/// \par Threads one executor.
+/// \par Lifetime join() must complete before it is destroyed.
 class scope {
 public:
+    /// A scope whose children run on `ex`.
     explicit scope(executor ex);
     scope(const scope&) = delete;
     scope& operator=(const scope&) = delete;
@@ -29,7 +31,9 @@ public:
     /// Asks every child to stop (cancellation at its suspension point); does not wait.
     void request_stop() noexcept;
 
+    /// Whether the children were asked to stop.
     [[nodiscard]] bool stopping() const noexcept;
+    /// Children that have not ended.
     [[nodiscard]] std::size_t running() const noexcept;
 
     /// Waits for all children. \return the first failure that was not caused by request_stop().
@@ -40,6 +44,7 @@ public:
     /// Waits until fewer than `limit` children run. \par Cancellation total.
     awaitable<std::error_code> wait_below(std::size_t limit);
 
+    /// Where the children run.
     [[nodiscard]] executor get_executor() const;
 
 private:

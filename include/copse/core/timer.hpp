@@ -12,11 +12,13 @@ namespace copse {
 
 /// Tells Asio's reactor how long it may sleep until a timer is due.
 struct monotonic_wait_traits {
+    /// How long Asio may sleep for a wait of `d`.
     static monotonic_clock::duration to_wait_duration(const monotonic_clock::duration& d)
     {
         clock_source* const simulated = installed_clock();
         return simulated ? simulated->real_wait(d) : d;
     }
+    /// The same for a deadline.
     static monotonic_clock::duration to_wait_duration(const time_point& at)
     {
         // time_point::max() minus a small negative time would overflow: saturate.

@@ -54,6 +54,7 @@ public:
     /// Enters sink mode: queued and future bytes go to `sink` inside the transport's receive path.
     /// `sink` must outlive the stream handle or a detach().
     virtual void attach(stream_sink& sink) = 0;
+    /// Leaves sink mode: what the sink did not accept can be read() again.
     virtual void detach() noexcept = 0;
     /// Offers bytes again that the sink did not accept. Not from inside consume().
     virtual void resume() = 0;
@@ -104,31 +105,32 @@ public:
     virtual std::optional<std::uint64_t> stop_code() const noexcept = 0;
 };
 
+/// Both halves of a bidirectional stream; each ends by itself.
 struct bidi_stream {
-    std::unique_ptr<send_stream> send;
-    std::unique_ptr<recv_stream> recv;
+    std::unique_ptr<send_stream> send;  ///< ours to write
+    std::unique_ptr<recv_stream> recv;  ///< the peer's to write
 };
 
 /// Why and by whom a connection ended.
 struct close_reason {
-    std::error_code error;  ///< transport_errc value
-    bool by_peer = false;
+    std::error_code error;     ///< transport_errc value
+    bool by_peer = false;      ///< the peer closed it
     bool application = false;  ///< `code` is an application code, else a transport code
-    std::uint64_t code = 0;
-    std::string reason;  ///< peer's text, bounded; print it escaped
+    std::uint64_t code = 0;    ///< of CONNECTION_CLOSE
+    std::string reason;        ///< peer's text, bounded; print it escaped
 };
 
 /// Counters of one connection since its start.
 struct connection_statistics {
-    std::uint64_t bytes_sent = 0;  ///< UDP payload bytes
-    std::uint64_t bytes_received = 0;
-    std::uint64_t packets_sent = 0;
-    std::uint64_t packets_received = 0;
-    std::uint64_t smoothed_rtt_ns = 0;
-    std::uint64_t congestion_window = 0;
-    std::size_t max_datagram_size = 0;  ///< UDP payload currently used for sending
-    std::uint64_t datagrams_sent = 0;   ///< RFC 9221 messages, not UDP datagrams; so the next ones
-    std::uint64_t datagrams_received = 0;
+    std::uint64_t bytes_sent = 0;      ///< UDP payload bytes
+    std::uint64_t bytes_received = 0;  ///< the same, received
+    std::uint64_t packets_sent = 0;       ///< QUIC packets
+    std::uint64_t packets_received = 0;   ///< the same, received
+    std::uint64_t smoothed_rtt_ns = 0;    ///< round trip, smoothed as RFC 9002 section 5 says
+    std::uint64_t congestion_window = 0;  ///< bytes that may be in flight
+    std::size_t max_datagram_size = 0;    ///< UDP payload currently used for sending
+    std::uint64_t datagrams_sent = 0;  ///< RFC 9221 messages, not UDP datagrams; so the next ones
+    std::uint64_t datagrams_received = 0;        ///< the same, received
     std::uint64_t datagrams_lost = 0;            ///< sent and taken for lost
     std::uint64_t datagrams_dropped_unsent = 0;  ///< queued, then too large for the path
     std::uint64_t datagrams_dropped_received =
@@ -143,16 +145,21 @@ public:
 
     /// The peer's proven identity.
     virtual const endpoint_id& peer() const noexcept = 0;
+    /// Where the peer is now.
     virtual path_address remote_address() const = 0;
+    /// The protocol. Valid as long as the connection.
     virtual std::string_view alpn() const noexcept = 0;
+    /// Where everything of the connection runs.
     virtual executor get_executor() const = 0;
 
     /// Opens a stream; waits while the peer's stream limit or our own window budget is used up.
     /// \par Cancellation total.
     virtual awaitable<result<bidi_stream>> open_bi() = 0;
+    /// The same for a stream that only we write to.
     virtual awaitable<result<std::unique_ptr<send_stream>>> open_uni() = 0;
     /// The next stream opened by the peer. \par Cancellation total: no stream is lost.
     virtual awaitable<result<bidi_stream>> accept_bi() = 0;
+    /// The same for streams that only the peer writes to.
     virtual awaitable<result<std::unique_ptr<recv_stream>>> accept_uni() = 0;
 
     /// Largest payload that send_datagram() takes now; changes with the path. 0: the peer takes none,
@@ -164,7 +171,8 @@ public:
     ///      `transport_errc::limit_reached` while the send queue is full, connection errors.
     virtual result<void> send_datagram(shared_bytes data) = 0;
     /// The next unreliable message of the peer. The queue is bounded: the oldest are dropped.
-    /// \par Errors connection errors, once the queue is empty. \par Cancellation total.
+    /// \par Errors connection errors, once the queue is empty.
+    /// \par Cancellation total: no message is lost.
     virtual awaitable<result<shared_bytes>> receive_datagram() = 0;
 
     /// Closes at once: every pending operation fails with `closed_locally`. Idempotent.
@@ -173,6 +181,7 @@ public:
     virtual awaitable<close_reason> closed() = 0;
     /// Empty while the connection lives.
     virtual std::optional<close_reason> why_closed() const = 0;
+    /// Counters up to now.
     virtual connection_statistics statistics() const = 0;
 };
 

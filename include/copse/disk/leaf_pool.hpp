@@ -21,12 +21,14 @@ public:
     class buffer {
     public:
         buffer() = default;
+        /// Takes over what `other` holds.
         buffer(buffer&& other) noexcept
             : pool_(std::exchange(other.pool_, nullptr)),
               data_(std::exchange(other.data_, nullptr)),
               size_(std::exchange(other.size_, 0)),
               taken_(std::move(other.taken_))
         {}
+        /// Gives back what it holds, then takes over what `other` holds.
         buffer& operator=(buffer&& other) noexcept
         {
             if (this != &other) {
@@ -42,6 +44,7 @@ public:
 
         /// At least the bytes asked for, a multiple of `direct_alignment`.
         [[nodiscard]] byte_span bytes() const noexcept { return {data_, size_}; }
+        /// False when it was moved from.
         explicit operator bool() const noexcept { return data_ != nullptr; }
 
     private:
@@ -65,6 +68,7 @@ public:
     /// Someone to be told that a buffer came back.
     class waiter {
     public:
+        /// Called when it is this waiter's turn: try_take() now, then leave().
         virtual void buffer_available() noexcept = 0;
 
     protected:
@@ -79,7 +83,9 @@ public:
     leaf_pool& operator=(const leaf_pool&) = delete;
     ~leaf_pool();
 
+    /// Size of the buffers that are kept for reuse.
     [[nodiscard]] std::size_t extent_bytes() const noexcept { return extent_bytes_; }
+    /// What is lent, was lent at most, and was refused.
     [[nodiscard]] const budget& limits() const noexcept { return budget_; }
 
     /// A buffer of at least `bytes`, or nothing when the pool is used up or others wait longer.
@@ -88,6 +94,7 @@ public:
 
     /// Queues for a buffer, first come first served; leave() when served or no longer interested.
     void wait(waiter& w);
+    /// Ends the wait; harmless when `w` does not wait.
     void leave(waiter& w) noexcept;
 
 private:

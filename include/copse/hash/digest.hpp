@@ -11,7 +11,7 @@ namespace copse::hash {
 
 /// 32 bytes of hash: a root hash, or a chaining value (its words written little endian).
 struct digest {
-    std::array<std::byte, 32> bytes{};
+    std::array<std::byte, 32> bytes{};  ///< as on the wire
 
     /// Lexicographic by byte, which is also the order of the hexadecimal text.
     auto operator<=>(const digest&) const = default;

@@ -20,12 +20,15 @@ namespace copse::quic {
 
 /// Settings of an endpoint. The defaults suit file transfer between machines.
 struct endpoint_options {
-    secret_key identity = secret_key::generate();
+    secret_key identity = secret_key::generate();  ///< who we are; a new identity by default
     /// Addresses to bind; IPv6 sockets take IPv6 only. Empty: 0.0.0.0:0, and [::]:0 where IPv6 exists.
     std::vector<socket_address> bind;
 
+    /// A connection ends when nothing arrived for this long; the peer's value counts if smaller.
     std::chrono::nanoseconds idle_timeout = std::chrono::seconds(30);
+    /// A PING goes out after this long without traffic.
     std::chrono::nanoseconds keep_alive = std::chrono::seconds(5);
+    /// A handshake, ours or a peer's, must be complete after this long.
     std::chrono::nanoseconds handshake_timeout = std::chrono::seconds(10);
 
     /// Upper bound of UDP payloads we send; MTU discovery finds the path's value below it.
@@ -42,13 +45,16 @@ struct endpoint_options {
     std::size_t receive_budget = std::size_t{1} << 30;
     /// Bytes a stream queues for sending before write() waits.
     std::size_t send_buffer = 2U << 20;
+    /// Streams a peer may have open at once, of each kind.
     std::uint64_t max_remote_streams = 100;
     /// Largest DATAGRAM frame that peers may send (RFC 9221); 0 refuses datagrams.
     std::size_t max_datagram_frame_size = 65535;
     /// Bytes of datagrams that a connection queues each way, each counted with 64 bytes more. Beyond
     /// it send_datagram() fails; of those received the oldest are dropped.
     std::size_t datagram_send_buffer = 256U << 10;
+    /// The same for those received.
     std::size_t datagram_receive_buffer = 256U << 10;
+    /// Connections of the endpoint, both directions and handshakes together.
     std::size_t max_connections = 1024;
     /// Incoming handshakes at the same time; more Initials are dropped until some finish.
     std::size_t max_handshakes = 256;
@@ -68,6 +74,7 @@ public:
     /// Implementation, shared with the endpoint.
     struct state;
 
+    /// Made by endpoint::listen().
     explicit listener(std::shared_ptr<state> s) noexcept : state_(std::move(s)) {}
 
     /// The next authenticated connection. \par Errors `closed_locally` after the endpoint closed.
@@ -89,15 +96,18 @@ public:
     static result<endpoint> make(executor ex, endpoint_options options,
                                  std::vector<std::unique_ptr<datagram_socket>> sockets);
 
+    /// Moves the handle; connections stay as they are.
     endpoint(endpoint&&) noexcept;
     endpoint& operator=(endpoint&&) = delete;
     ~endpoint();
 
+    /// Who we are: the public key.
     [[nodiscard]] const endpoint_id& id() const noexcept;
     /// Where the sockets are bound; may be unspecified addresses.
     [[nodiscard]] std::vector<socket_address> bound_addresses() const;
     /// What to tell peers: this id and the addresses of the interfaces it is bound to.
     [[nodiscard]] endpoint_address address() const;
+    /// Where everything of the endpoint runs.
     [[nodiscard]] executor get_executor() const;
 
     /// Accepts connections that offer `alpn`. Of several offered, the one listened to first wins.
@@ -116,7 +126,9 @@ public:
 
     /// Effective socket buffers in bytes (smallest over the sockets).
     [[nodiscard]] std::size_t send_buffer_size() const noexcept;
+    /// The same for receiving.
     [[nodiscard]] std::size_t receive_buffer_size() const noexcept;
+    /// Connections alive now, handshakes included.
     [[nodiscard]] std::size_t connection_count() const noexcept;
 
     struct state;

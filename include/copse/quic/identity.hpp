@@ -17,15 +17,20 @@ class secret_key {
 public:
     /// A new random key from the entropy seam.
     [[nodiscard]] static secret_key generate();
+    /// The key of a seed, as a key file keeps it.
     [[nodiscard]] static secret_key from_seed(std::span<const std::byte, 32> seed);
 
+    /// A copy of the key, as secret as the first.
     secret_key(const secret_key&) = default;
+    /// The same.
     secret_key& operator=(const secret_key&) = default;
     ~secret_key();
 
+    /// The public key.
     [[nodiscard]] const endpoint_id& id() const noexcept { return id_; }
     /// The seed, to be stored or shown nowhere but in a key file.
     [[nodiscard]] std::span<const std::byte, 32> seed() const noexcept { return seed_; }
+    /// An Ed25519 signature (RFC 8032) of a message.
     [[nodiscard]] signature sign(byte_view message) const;
 
 private:

@@ -22,9 +22,9 @@ struct presence_record {
     std::uint64_t sequence = 0;  ///< counts the records of a blob; the larger one is newer
     std::uint64_t size = 0;      ///< bytes of the blob; a claim until `size_proven`
     bool size_proven = false;    ///< the last chunk was verified
-    hash::digest root;
-    hash::digest boot;          ///< of the text of the boot id under which it was written
-    bao::chunk_ranges present;  ///< whole groups below the end of the blob
+    hash::digest root;           ///< of the blob
+    hash::digest boot;           ///< of the text of the boot id under which it was written
+    bao::chunk_ranges present;   ///< whole groups below the end of the blob
 
     bool operator==(const presence_record&) const = default;
 };
@@ -37,10 +37,11 @@ struct presence_record {
 /// behind it (u64 each), then the BLAKE3 hash of all of that. Numbers are little endian.
 class bits_core {
 public:
-    static constexpr std::size_t slot_size = 64 * 1024;
-    static constexpr std::size_t file_size = 2 * slot_size;
-    static constexpr std::size_t header_size = 8 + 4 + 4 + 8 + 8 + 32 + 32 + 8;
-    static constexpr std::size_t checksum_size = 32;
+    static constexpr std::size_t slot_size = 64 * 1024;      ///< bytes of one of the two slots
+    static constexpr std::size_t file_size = 2 * slot_size;  ///< bytes of the file
+    static constexpr std::size_t header_size =
+        8 + 4 + 4 + 8 + 8 + 32 + 32 + 8;              ///< bytes before the runs
+    static constexpr std::size_t checksum_size = 32;  ///< a BLAKE3 hash behind the runs
     /// More separate runs than this do not fit: the shortest ones are then fetched again.
     static constexpr std::size_t max_runs = (slot_size - header_size - checksum_size) / 16;
 

@@ -34,6 +34,7 @@ struct availability {
     std::uint64_t size = 0;     ///< bytes; proven only when `size_proven`
     bool size_proven = false;   ///< the last chunk was verified
     bao::chunk_ranges present;  ///< whole groups (the last one by its actual length)
+    /// Whether every chunk is there and the size is proven.
     [[nodiscard]] bool complete() const noexcept;
 };
 
@@ -43,7 +44,9 @@ class blob_reader {
 public:
     virtual ~blob_reader() = default;
 
+    /// Hash of the blob.
     virtual const hash::digest& root() const noexcept = 0;
+    /// Bytes of the blob.
     virtual std::uint64_t size() const noexcept = 0;
     /// What can be read now (a partial blob grows).
     virtual bao::chunk_ranges present() const = 0;
@@ -68,7 +71,9 @@ class blob_writer {
 public:
     virtual ~blob_writer() = default;
 
+    /// Hash of the blob.
     virtual const hash::digest& root() const noexcept = 0;
+    /// Bytes of the blob, as claimed until the last chunk is there.
     virtual std::uint64_t size() const noexcept = 0;
     /// Whole groups committed so far, those of earlier runs included. The executor's thread.
     virtual bao::chunk_ranges present() const = 0;

@@ -16,7 +16,8 @@ struct folder_options {
     bool direct = true;  ///< bypass the page cache for large blobs, where the file system can
     std::uint64_t direct_threshold = std::uint64_t{1} << 20;  ///< bytes of the smallest such blob
     std::uint64_t checkpoint_bytes = std::uint64_t{4} << 20;  ///< committed bytes that make one due
-    std::chrono::nanoseconds checkpoint_interval = std::chrono::seconds(1);
+    std::chrono::nanoseconds checkpoint_interval =
+        std::chrono::seconds(1);  ///< time since the last that makes one due
 };
 
 /// A directory of blobs. Files of the blob with hash H (64 hexadecimal digits):
@@ -71,6 +72,7 @@ public:
     /// afterwards. Blocking. \return whether it is gone.
     result<bool> remove_if_empty();
 
+    /// The directory.
     [[nodiscard]] const std::string& path() const noexcept;
 
     class state;  ///< not API: shared with readers and writers

@@ -28,8 +28,8 @@ inline constexpr std::size_t extent_bytes = extent_groups * 16 * 1024;
 
 /// A file that was hashed and stays where it is.
 struct imported_file {
-    std::string path;
-    hash::digest root;
+    std::string path;        ///< as given
+    hash::digest root;       ///< hash of the content
     std::uint64_t size = 0;  ///< bytes
     file_status identity;    ///< of the name when it was hashed, to notice changes
     /// Pairs above 256 KiB extents, 64 bytes each; null unless asked for.
@@ -59,8 +59,8 @@ awaitable<result<imported_file>> import_file(file_system& fs, offload_pool& pool
 
 /// The hash of a stream, and how long it was.
 struct stream_hash {
-    hash::digest root;
-    std::uint64_t size = 0;
+    hash::digest root;       ///< hash of all bytes
+    std::uint64_t size = 0;  ///< bytes read
 };
 
 /// Hashes what `read` gives until it gives nothing: pipes and standard input. Blocking.

@@ -15,6 +15,7 @@ namespace copse::store {
 /// \par Threads any.
 class memory_store final : public blob_store {
 public:
+    /// \param limit_bytes data and hash pairs of all blobs together.
     explicit memory_store(std::size_t limit_bytes);
     ~memory_store() override;
 

@@ -16,6 +16,7 @@ namespace copse::store {
 /// \par Threads any.
 class reference_store final : public blob_store {
 public:
+    /// Files kept open by default.
     static constexpr std::size_t default_open_files = 64;
 
     /// \param fs must outlive the store and its readers.

@@ -12,12 +12,15 @@
 
 namespace copse::udp {
 
+/// What is asked of the system for a socket.
 struct socket_options {
     /// Asked of the system, which may give less; the effective sizes are on the socket.
     std::size_t send_buffer = 2U << 20;
+    /// The same for receiving.
     std::size_t receive_buffer = 2U << 20;
     /// Off to test the path without offload: a fifth of the speed.
     bool segmentation_offload = true;
+    /// The same for receiving (GRO).
     bool receive_offload = true;
 };
 
