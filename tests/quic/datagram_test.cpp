@@ -1,96 +1,23 @@
 // Unreliable messages (RFC 9221): sizes, bounded queues, loss, streams beside them, the end.
 #include "tests/catch.hpp"
-#include "tests/quic/lossy_socket.hpp"
+#include "tests/quic/meeting.hpp"
 #include "tests/support.hpp"
 
 #include <copse/core/race.hpp>
-#include <copse/core/run.hpp>
-#include <copse/quic/endpoint.hpp>
-#include <copse/udp/socket.hpp>
-
-#include <optional>
 
 using namespace copse;
 using namespace std::chrono_literals;
-using copse::test::link_faults;
+using copse::test::local_options;
+using copse::test::meeting;
+using copse::test::read_to_end;
+using copse::test::run_meeting;
+using copse::test::write_and_finish;
 
 namespace {
-
-constexpr std::string_view alpn = "copse-test/datagrams";
-
-quic::endpoint_options local_options()
-{
-    quic::endpoint_options o;
-    o.bind = {socket_address::loopback_v4(0)};
-    return o;
-}
-
-/// A connection with both of its ends, and what its client's datagrams meet on their way.
-struct meeting {
-    std::shared_ptr<connection> near;
-    std::shared_ptr<connection> far;
-    std::shared_ptr<link_faults> to_server;
-};
-
-using body_function = awaitable<void> (*)(meeting&);
-
-awaitable<result<void>> with_meeting(body_function body, quic::endpoint_options server_options,
-                                     quic::endpoint_options client_options)
-{
-    const auto ex = co_await asio::this_coro::executor;
-    meeting m;
-    m.to_server = std::make_shared<link_faults>(copse::test::seed_or(1));
-    auto server = quic::endpoint::make(ex, std::move(server_options)).value();
-    std::vector<std::unique_ptr<datagram_socket>> sockets;
-    sockets.push_back(std::make_unique<copse::test::lossy_socket>(
-        udp::bind(ex, client_options.bind.front()).value(), m.to_server));
-    auto client = quic::endpoint::make(ex, client_options, std::move(sockets)).value();
-    auto l = server.listen(alpn);
-    std::exception_ptr failure;
-    try {
-        endpoint_address to;
-        to.id = server.id();
-        to.paths.emplace_back(server.bound_addresses().front());
-        auto dialled = co_await client.connect(to, std::string(alpn));
-        m.near = dialled.value();
-        auto accepted = co_await l.accept();
-        m.far = accepted.value();
-        co_await body(m);
-    } catch (...) {
-        failure = std::current_exception();
-    }
-    m = {};
-    co_await client.close();
-    co_await server.close();
-    if (failure) std::rethrow_exception(failure);
-    co_return outcome::success();
-}
-
-void run_meeting(body_function body, quic::endpoint_options server = local_options(),
-                 quic::endpoint_options client = local_options())
-{
-    const auto done = run_until_complete(with_meeting(body, std::move(server), std::move(client)));
-    REQUIRE(done);
-}
 
 result<void> send(connection& c, std::string_view text)
 {
     return c.send_datagram(shared_bytes::copy(as_bytes(text)));
-}
-
-awaitable<void> write_and_finish(send_stream& to, std::size_t bytes)
-{
-    const auto sent = co_await to.write_copy(copse::test::pattern(bytes));
-    if (sent) to.finish();
-}
-
-awaitable<std::size_t> read_to_end(recv_stream& from)
-{
-    std::vector<std::byte> buffer(65536);
-    for (;;) {
-        const auto n = co_await from.read(buffer);
-        if (!n || n.value() == 0) co_return static_cast<std::size_t>(from.received());
-    }
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ struct link_faults {
     std::size_t sent = 0;  ///< datagrams the endpoint wanted to send
     /// Sees every datagram; false drops it.
     std::function<bool(const outgoing_datagrams&)> keep;
+    std::function<std::uint8_t(std::uint8_t)> ecn;  ///< what becomes of the ECN mark
 };
 
 /// Wraps a real socket. Sends one datagram at a time; receiving is untouched.
@@ -50,6 +51,7 @@ public:
             outgoing_datagrams one = out;
             one.bytes = rest.first(std::min(rest.size(), out.segment_size));
             one.segment_size = one.bytes.size();
+            if (faults_->ecn) one.ecn = faults_->ecn(one.ecn);
             rest = rest.subspan(one.bytes.size());
             send_one(one);
         }

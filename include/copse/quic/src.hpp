@@ -5,6 +5,7 @@
 #include <copse/quic/impl/connection.ipp>
 #include <copse/quic/impl/connection_receive.ipp>
 #include <copse/quic/impl/connection_send.ipp>
+#include <copse/quic/impl/connection_statistics.ipp>
 #include <copse/quic/impl/datagram.ipp>
 #include <copse/quic/impl/identity.ipp>
 #include <copse/quic/impl/stream.ipp>

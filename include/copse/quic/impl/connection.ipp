@@ -262,6 +262,8 @@ void connection_state::end(close_reason why, closing_connection record)
 {
     if (!owner_) return;
     const auto keep = shared_from_this();
+    limited_by(send_limit::none, timestamp_now());
+    counted_.ecn_in_use = false;
     why_ = std::move(why);
     record.ids = ids_;
     owner_->forget(*this, std::move(record));
@@ -286,28 +288,6 @@ void connection_state::end(close_reason why, closing_connection record)
     open_changed_.notify_all();
     incoming_changed_.notify_all();
     closed_changed_.notify_all();
-}
-
-connection_statistics connection_state::statistics() const
-{
-    connection_statistics out;
-    out.bytes_sent = bytes_sent_;
-    out.bytes_received = bytes_received_;
-    out.packets_sent = packets_sent_;
-    out.packets_received = packets_received_;
-    out.datagrams_sent = datagrams_sent_;
-    out.datagrams_received = datagrams_received_;
-    out.datagrams_lost = datagrams_lost_;
-    out.datagrams_dropped_unsent = datagrams_dropped_unsent_;
-    out.datagrams_dropped_received = datagrams_dropped_received_;
-    if (conn_) {
-        native_statistics native;
-        get_statistics(conn_, native);
-        out.smoothed_rtt_ns = native.smoothed_rtt;
-        out.congestion_window = native.cwnd;
-        out.max_datagram_size = ::ngtcp2_conn_get_path_max_tx_udp_payload_size(conn_);
-    }
-    return out;
 }
 
 }  // namespace copse::quic::detail

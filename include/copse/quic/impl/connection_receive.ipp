@@ -15,8 +15,10 @@ void connection_state::receive(byte_view datagram, const ngtcp2_path& path, std:
                                timestamp now)
 {
     if (!conn_ || !owner_) return;
-    bytes_received_ += datagram.size();
-    ++packets_received_;
+    counted_.bytes_received += datagram.size();
+    ++counted_.packets_received;
+    if ((ecn & NGTCP2_ECN_MASK) == NGTCP2_ECN_CE) ++counted_.ecn_ce_received;
+    else if ((ecn & NGTCP2_ECN_MASK) != NGTCP2_ECN_NOT_ECT) ++counted_.ecn_marked_received;
     ngtcp2_pkt_info info{};
     info.ecn = ecn;
     ngtcp2_path known = path;

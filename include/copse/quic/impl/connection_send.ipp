@@ -327,9 +327,16 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
             }
             since_rotation += accepted;
         }
-        if (n == 0) break;  // congestion window, pacing, or nothing to say
+        if (n == 0) {
+            const bool datagrams = datagrams_ && !datagrams_->out.empty();
+            limited_by(what_limits(datagrams, s || control_only), now);
+            break;
+        }
         const auto size = static_cast<std::size_t>(n);
         const auto mark = static_cast<std::uint8_t>(info.ecn);
+        limited_by(send_limit::none, now);
+        counted_.ecn_in_use = mark != NGTCP2_ECN_NOT_ECT;
+        if (counted_.ecn_in_use) ++counted_.ecn_marked_sent;
         if (out.packets == 0) {
             out.start(size, path.path, mark);
         } else if (out.fits(size, path.path, mark)) {
@@ -340,8 +347,8 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
             carry.start(size, path.path, mark);
             carry.more = out.more = true;
         }
-        ++packets_sent_;
-        bytes_sent_ += size;
+        ++counted_.packets_sent;
+        counted_.bytes_sent += size;
         // Streams take turns, a batch each.
         if (s && since_rotation >= (48U << 10) && ready_.size() > 1) {
             since_rotation = 0;

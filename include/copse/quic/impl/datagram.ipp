@@ -49,14 +49,14 @@ result<void> connection_state::send_datagram(shared_bytes data)
 
 void connection_state::on_datagram(byte_view data)
 {
-    ++datagrams_received_;
+    ++counted_.datagrams_received;
     datagram_queues& queues = datagrams();
     queues.in_bytes += datagram_cost(data);
     queues.in.push_back(shared_bytes::copy(data));
     while (queues.in_bytes > owner_->options.datagram_receive_buffer) {
         queues.in_bytes -= datagram_cost(queues.in.front().bytes);
         queues.in.pop_front();
-        ++datagrams_dropped_received_;
+        ++counted_.datagrams_dropped_received;
     }
     queues.changed.notify_all();
 }
@@ -77,7 +77,7 @@ ngtcp2_ssize connection_state::write_datagrams(ngtcp2_path& path, ngtcp2_pkt_inf
         const byte_view next = queues.out.front().bytes;
         if (next.size() > most) {
             pop();
-            ++datagrams_dropped_unsent_;
+            ++counted_.datagrams_dropped_unsent;
             continue;
         }
         const ngtcp2_vec vector{const_cast<std::uint8_t*>(raw_bytes(next.data())), next.size()};
@@ -87,7 +87,7 @@ ngtcp2_ssize connection_state::write_datagrams(ngtcp2_path& path, ngtcp2_pkt_inf
             NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &vector, next.empty() ? 0 : 1, now);
         if (taken) {
             pop();
-            ++datagrams_sent_;
+            ++counted_.datagrams_sent;
         }
         if (written != NGTCP2_ERR_WRITE_MORE) return written;
     }

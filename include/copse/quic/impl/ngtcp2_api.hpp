@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace copse::quic::detail {
@@ -65,6 +66,15 @@ inline void get_statistics(ngtcp2_conn* conn, native_statistics& out)
 {
     ::ngtcp2_conn_get_conn_info(conn, &out);
 }
+inline std::optional<std::uint64_t> lost_packets(const native_statistics& from)
+{
+#ifdef NGTCP2_CONN_INFO_V2
+    return from.pkt_lost;
+#else
+    static_cast<void>(from);
+    return std::nullopt;
+#endif
+}
 inline void set_original_dcid(ngtcp2_transport_params& params, const ngtcp2_cid& dcid)
 {
     params.original_dcid = dcid;
@@ -114,6 +124,10 @@ using native_statistics = ngtcp2_conn_stat;
 inline void get_statistics(ngtcp2_conn* conn, native_statistics& out)
 {
     ::ngtcp2_conn_get_conn_stat(conn, &out);
+}
+inline std::optional<std::uint64_t> lost_packets(const native_statistics&)
+{
+    return std::nullopt;
 }
 inline void set_original_dcid(ngtcp2_transport_params& params, const ngtcp2_cid& dcid)
 {

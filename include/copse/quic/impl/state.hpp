@@ -120,6 +120,15 @@ struct stream_state {
     }
 };
 
+/// What keeps a connection from sending.
+enum class send_limit : unsigned char {
+    none,  ///< sending, or the socket is full
+    congestion,
+    connection_credit,
+    stream_credit,
+    application,
+};
+
 /// Datagrams of one connection, made when the first is sent, received or waited for.
 struct datagram_queues {
     explicit datagram_queues(const executor& ex) : changed(ex) {}
@@ -209,7 +218,7 @@ public:
     void on_peer_stream_limit() { open_changed_.notify_all(); }
     void on_stream_window(stream_state* s);
     void on_datagram(byte_view data);
-    void on_lost_datagram() { ++datagrams_lost_; }
+    void on_lost_datagram() { ++counted_.datagrams_lost; }
 
     endpoint::state* owner_;  ///< null once the connection has ended
     const std::uint64_t serial_;
@@ -231,6 +240,8 @@ public:
 
 private:
     void start(ngtcp2_conn* conn);
+    [[nodiscard]] send_limit what_limits(bool datagrams_wait, bool stream_waits) const;
+    void limited_by(send_limit what, timestamp now);
     void settle_receive(stream_state& s);
     void release_acked(stream_state& s);
     void drop_unsent(stream_state& s);
@@ -270,15 +281,9 @@ private:
     bool heard_ = false;          ///< a datagram came in since the last flush
     bool ends_in_doubt_ = false;  ///< a FIN may have been acknowledged unseen
     std::optional<close_reason> close_wanted_;
-    std::uint64_t bytes_sent_ = 0;
-    std::uint64_t bytes_received_ = 0;
-    std::uint64_t packets_sent_ = 0;
-    std::uint64_t packets_received_ = 0;
-    std::uint64_t datagrams_sent_ = 0;
-    std::uint64_t datagrams_received_ = 0;
-    std::uint64_t datagrams_lost_ = 0;
-    std::uint64_t datagrams_dropped_unsent_ = 0;
-    std::uint64_t datagrams_dropped_received_ = 0;
+    connection_statistics counted_;  ///< what is counted here; the rest is asked for
+    send_limit limit_ = send_limit::none;
+    timestamp limited_since_ = 0;
 };
 
 }  // namespace copse::quic::detail
