@@ -1,5 +1,6 @@
 // Transfers that end at a bad moment: a provider cancelled with data on its way, bytes behind the end.
 #include "tests/catch.hpp"
+#include "tests/quic/endpoints.hpp"
 #include "tests/support.hpp"
 
 #include <copse/blob/collection.hpp>
@@ -13,6 +14,7 @@
 
 using namespace copse;
 using namespace std::chrono_literals;
+using copse::test::pause;
 
 namespace {
 
@@ -48,15 +50,10 @@ awaitable<result<void>> on_bench(body_function body)
 {
     const auto ex = co_await asio::this_coro::executor;
     bench b(ex);
-    quic::endpoint_options options;
-    options.bind = {socket_address::loopback_v4(0)};
-    auto server = quic::endpoint::make(ex, options).value();
-    options.identity = quic::secret_key::generate();
-    auto client = quic::endpoint::make(ex, options).value();
+    auto server = quic::endpoint::make(ex, copse::test::loopback_options()).value();
+    auto client = quic::endpoint::make(ex, copse::test::loopback_options()).value();
     auto listening = server.listen(blob::alpn);
-    endpoint_address address;
-    address.id = server.id();
-    address.paths.emplace_back(server.bound_addresses()[0]);
+    auto address = copse::test::address_of(server);
     std::exception_ptr failure;
     try {
         auto dialled = co_await client.connect(std::move(address), std::string(blob::alpn));
@@ -91,12 +88,6 @@ awaitable<void> provide_on(bench& b)
     static_cast<void>(why);
 }
 
-awaitable<void> pause(std::chrono::nanoseconds d)
-{
-    const std::error_code ec = co_await sleep_for(d);
-    static_cast<void>(ec);
-}
-
 /// Answers the next request with `bytes` and the end.
 awaitable<void> answer_with(bench& b, std::vector<std::byte> bytes)
 {
@@ -113,10 +104,6 @@ awaitable<void> answer_with(bench& b, std::vector<std::byte> bytes)
     const auto acknowledged = co_await s.value().send->acknowledged();
     static_cast<void>(acknowledged);
 }
-
-}  // namespace
-
-namespace {
 
 /// Cancels a provider in the middle of an answer, at once or when the stream's window is used up.
 awaitable<void> cancel_provider(bench& b, std::chrono::nanoseconds after)

@@ -1,6 +1,7 @@
 // Fetch against provide, and against providers that misbehave, over real QUIC on loopback.
 #include "tests/blob/zero_store.hpp"
 #include "tests/catch.hpp"
+#include "tests/quic/endpoints.hpp"
 #include "tests/support.hpp"
 
 #include <copse/bao/encode_core.hpp>
@@ -21,21 +22,6 @@ using namespace copse;
 using namespace std::chrono_literals;
 
 namespace {
-
-quic::endpoint_options local_options()
-{
-    quic::endpoint_options o;
-    o.bind = {socket_address::loopback_v4(0)};
-    return o;
-}
-
-endpoint_address address_of(const quic::endpoint& e)
-{
-    endpoint_address out;
-    out.id = e.id();
-    for (const auto& a : e.bound_addresses()) out.paths.emplace_back(a);
-    return out;
-}
 
 constexpr std::size_t getter_extent = 256U << 10;
 
@@ -113,12 +99,13 @@ awaitable<result<void>> in_world(test_body body, server_function serve,
 {
     const auto ex = co_await asio::this_coro::executor;
     world w(ex);
-    auto server = quic::endpoint::make(ex, local_options()).value();
+    auto server = quic::endpoint::make(ex, copse::test::loopback_options()).value();
     auto client = quic::endpoint::make(ex, std::move(getter_options)).value();
     scope serving(ex);
     serving.spawn(serve(server.listen(blob::alpn), w));
     std::exception_ptr failure;
-    auto dialled = co_await client.connect(address_of(server), std::string(blob::alpn));
+    auto dialled =
+        co_await client.connect(copse::test::address_of(server), std::string(blob::alpn));
     if (dialled) {
         w.getter = std::move(dialled).value();
         try {
@@ -141,7 +128,7 @@ awaitable<result<void>> in_world(test_body body, server_function serve,
 }
 
 void run_world(test_body body, server_function serve = accept_and_provide,
-               quic::endpoint_options getter_options = local_options())
+               quic::endpoint_options getter_options = copse::test::loopback_options())
 {
     const auto done = run_until_complete(in_world(body, serve, std::move(getter_options)));
     REQUIRE(done);
@@ -452,7 +439,7 @@ TEST_CASE("credit: a hundred streams share one slot", "[blob][credit]")
 TEST_CASE("credit: large blobs pass through small windows", "[blob][credit]")
 {
     for (const std::size_t window : {std::size_t{64} << 10, std::size_t{1} << 20}) {
-        auto options = local_options();
+        auto options = copse::test::loopback_options();
         options.local_windows_total = window;
         options.local_stream_window = std::min<std::size_t>(window, 256U << 10);
         options.connection_window = 128U << 10;
@@ -524,7 +511,7 @@ awaitable<void> zero_server(quic::listener l, world& w)
 void pass_small_window(std::uint64_t bytes)
 {
     zero_bytes = bytes;
-    auto options = local_options();
+    auto options = copse::test::loopback_options();
     options.local_windows_total = 1U << 20;
     options.connection_window = 256U << 10;
     run_world(

@@ -1,124 +1,24 @@
 // Two real endpoints on loopback: handshake, identities, streams, flow control, closing.
-#include "tests/catch.hpp"
-#include "tests/support.hpp"
+#include "tests/quic/endpoints.hpp"
 
 #include <copse/core/race.hpp>
-#include <copse/core/run.hpp>
-#include <copse/quic/endpoint.hpp>
 
 #include <numeric>
 
 using namespace copse;
+using namespace copse::test;
 using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::string_view echo_alpn = "copse-test/echo";
+/// Runs a test body on two endpoints over ordinary sockets; the server echoes.
+using two_endpoints = awaitable<void> (*)(quic::endpoint&, quic::endpoint&);
 
-quic::endpoint_options local_options()
+void run_two(two_endpoints body, quic::endpoint_options server = loopback_options(),
+             quic::endpoint_options client = loopback_options())
 {
-    quic::endpoint_options o;
-    o.bind = {socket_address::loopback_v4(0)};
-    return o;
-}
-
-endpoint_address address_of(const quic::endpoint& e)
-{
-    endpoint_address out;
-    out.id = e.id();
-    for (const auto& a : e.bound_addresses()) out.paths.emplace_back(a);
-    return out;
-}
-
-/// Echoes every stream of every connection until the listener closes.
-awaitable<void> echo_stream(bidi_stream s)
-{
-    std::vector<std::byte> buffer(65536);
-    for (;;) {
-        const auto n = co_await s.recv->read(buffer);
-        if (!n) co_return;
-        if (n.value() == 0) break;
-        const auto sent = co_await s.send->write_copy(byte_view(buffer).first(n.value()));
-        if (!sent) co_return;
-    }
-    s.send->finish();
-    const auto done = co_await s.send->acknowledged();
-    static_cast<void>(done);
-}
-
-awaitable<void> echo_connection(std::shared_ptr<connection> c)
-{
-    scope streams(c->get_executor());
-    for (;;) {
-        auto s = co_await c->accept_bi();
-        if (!s) break;
-        streams.spawn(echo_stream(std::move(s).value()));
-    }
-    const auto joined = co_await streams.join();
-    static_cast<void>(joined);
-}
-
-awaitable<void> echo_server(quic::listener l)
-{
-    scope connections(co_await asio::this_coro::executor);
-    for (;;) {
-        auto c = co_await l.accept();
-        if (!c) break;
-        connections.spawn(echo_connection(std::move(c).value()));
-    }
-    const auto joined = co_await connections.join();
-    static_cast<void>(joined);
-}
-
-/// Runs a test body against an echo server in the same thread, and shuts both down.
-using body_function = awaitable<void> (*)(quic::endpoint&, quic::endpoint&);
-
-awaitable<result<void>> with_two(body_function body, quic::endpoint_options server_options,
-                                 quic::endpoint_options client_options)
-{
-    const auto ex = co_await asio::this_coro::executor;
-    auto server = quic::endpoint::make(ex, std::move(server_options)).value();
-    auto client = quic::endpoint::make(ex, std::move(client_options)).value();
-    scope serving(ex);
-    serving.spawn(echo_server(server.listen(echo_alpn)));
-    std::exception_ptr failure;
-    try {
-        co_await body(server, client);
-    } catch (...) {
-        failure = std::current_exception();
-    }
-    co_await client.close();
-    co_await server.close();
-    const auto joined = co_await serving.join();
-    static_cast<void>(joined);
-    if (failure) std::rethrow_exception(failure);
-    co_return outcome::success();
-}
-
-void run_two(body_function body, quic::endpoint_options server = local_options(),
-             quic::endpoint_options client = local_options())
-{
-    const auto done = run_until_complete(with_two(body, std::move(server), std::move(client)));
-    REQUIRE(done);
-}
-
-awaitable<result<std::vector<std::byte>>> read_all(recv_stream& from)
-{
-    std::vector<std::byte> out;
-    std::vector<std::byte> buffer(65536);
-    for (;;) {
-        const auto n = co_await from.read(buffer);
-        if (!n) co_return n.error();
-        if (n.value() == 0) co_return out;
-        out.insert(out.end(), buffer.begin(),
-                   buffer.begin() + static_cast<std::ptrdiff_t>(n.value()));
-    }
-}
-
-awaitable<void> write_all(send_stream& to, std::vector<std::byte> data)
-{
-    const auto sent = co_await to.write_copy(data);
-    if (sent) to.finish();
+    auto both = [body](pair_of_endpoints& p) { return body(p.server, p.client); };
+    run_pair(std::move(both), std::move(server), std::move(client), ordinary_endpoint);
 }
 
 }  // namespace
@@ -138,7 +38,7 @@ TEST_CASE("quic: both sides prove their identity and agree on the protocol", "[q
         s.value().send->finish();
         const auto got = co_await read_all(*s.value().recv);
         REQUIRE(got);
-        CHECK(copse::test::text(got.value()) == "hello");
+        CHECK(text(got.value()) == "hello");
         const auto acked = co_await s.value().send->acknowledged();
         CHECK(acked);
     });
@@ -152,7 +52,7 @@ TEST_CASE("quic: 8 MiB come back the same through a small stream window", "[quic
         const auto c = dialled.value();
         auto s = co_await c->open_bi();
         REQUIRE(s);
-        const auto data = copse::test::pattern(8U << 20);
+        const auto data = pattern(8U << 20);
         scope writing(c->get_executor());
         writing.spawn(write_all(*s.value().send, data));
         const auto got = co_await read_all(*s.value().recv);
@@ -258,7 +158,7 @@ TEST_CASE("quic: reset and stop carry their codes", "[quic]")
         theirs.value().recv->stop(5);
         // Keep writing until the peer's STOP_SENDING is noticed.
         result<void> wrote = outcome::success();
-        while (wrote) wrote = co_await mine.value().send->write_copy(copse::test::pattern(65536));
+        while (wrote) wrote = co_await mine.value().send->write_copy(pattern(65536));
         CHECK(wrote.error() == transport_errc::stream_stopped);
     });
 }
@@ -280,7 +180,7 @@ TEST_CASE("quic: a dead address does not keep a live one from winning", "[quic]"
 
 TEST_CASE("quic: a handshake nobody answers times out", "[quic]")
 {
-    auto impatient = local_options();
+    auto impatient = loopback_options();
     impatient.handshake_timeout = 50ms;
     run_two(
         [](quic::endpoint&, quic::endpoint& client) -> awaitable<void> {
@@ -290,7 +190,7 @@ TEST_CASE("quic: a handshake nobody answers times out", "[quic]")
             REQUIRE(!dialled);
             CHECK(dialled.error() == transport_errc::handshake_timeout);
         },
-        local_options(), impatient);
+        loopback_options(), impatient);
 }
 
 TEST_CASE("quic: dialling can be cancelled and leaves nothing behind", "[quic]")
@@ -344,7 +244,7 @@ TEST_CASE("quic: sink mode delivers all bytes, credited late and in parts", "[qu
         in.attach(sink);
         scope writing(c->get_executor());
         constexpr std::size_t total = 4U << 20;
-        writing.spawn(write_all(*s.value().send, copse::test::pattern(total)));
+        writing.spawn(write_all(*s.value().send, pattern(total)));
         while (sink.taken < total) {
             const auto pause = co_await sleep_for(100us);
             static_cast<void>(pause);
@@ -373,7 +273,7 @@ TEST_CASE("quic: a failing sink stops the stream and not the connection", "[quic
             sink.fail_at = 100000;
             s.value().recv->attach(sink);
             scope writing(c->get_executor());
-            writing.spawn(write_all(*s.value().send, copse::test::pattern(4U << 20)));
+            writing.spawn(write_all(*s.value().send, pattern(4U << 20)));
             const auto drained = co_await s.value().recv->drained();
             REQUIRE(!drained);
             CHECK(drained.error() == std::errc::bad_message);
@@ -389,7 +289,7 @@ TEST_CASE("quic: a failing sink stops the stream and not the connection", "[quic
         again.value().send->finish();
         const auto got = co_await read_all(*again.value().recv);
         REQUIRE(got);
-        CHECK(copse::test::text(got.value()) == "still here");
+        CHECK(text(got.value()) == "still here");
     });
 }
 
@@ -402,7 +302,7 @@ TEST_CASE("quic: 2,000 abandoned streams cost no credit", "[quic]")
         for (int i = 0; i < 2000; ++i) {
             auto s = co_await c->open_bi();
             REQUIRE(s);
-            const auto sent = co_await s.value().send->write_copy(copse::test::pattern(20000));
+            const auto sent = co_await s.value().send->write_copy(pattern(20000));
             REQUIRE(sent);
             if (i % 3 == 0) {
                 std::vector<std::byte> buffer(100);
@@ -412,7 +312,7 @@ TEST_CASE("quic: 2,000 abandoned streams cost no credit", "[quic]")
         }
         auto s = co_await c->open_bi();
         REQUIRE(s);
-        const auto data = copse::test::pattern(4U << 20);
+        const auto data = pattern(4U << 20);
         scope writing(c->get_executor());
         writing.spawn(write_all(*s.value().send, data));
         const auto got = co_await read_all(*s.value().recv);
