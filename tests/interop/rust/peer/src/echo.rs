@@ -86,11 +86,13 @@ async fn echo_stream(connection: Connection, seed: u64, size: usize) -> Result<(
 }
 
 /// Sends each datagram until it comes back: they may be lost.
-async fn echo_datagrams(connection: &Connection, count: u64) -> Result<()> {
+/// `limit` is for servers that may send less than we may: the packets of the two ways differ.
+async fn echo_datagrams(connection: &Connection, count: u64, limit: usize) -> Result<()> {
     let most = connection
         .max_datagram_size()
         .context("the other side takes no datagrams")?;
     say(&format!("max-datagram {most}"));
+    let most = most.min(limit);
     for n in 0..count {
         // From the smallest to the largest; the first eight bytes name it.
         let size = 8 + (most - 8) * n as usize / (count as usize - 1).max(1);
@@ -126,6 +128,7 @@ async fn dial(args: Args) -> Result<bool> {
     };
     let (streams, bytes) = (number("streams", 1)?, number("bytes", 1000)? as usize);
     let datagrams = number("datagrams", 0)?;
+    let limit = number("datagram-bytes", 65536)? as usize;
     let endpoint = bind(&args).await?;
     let connection = connect_to(&endpoint, provider_address(&args)?, ALPN, &args).await?;
     say(&format!("connected {}", connection.remote_id()));
@@ -139,7 +142,7 @@ async fn dial(args: Args) -> Result<bool> {
         }
         say(&format!("streams {streams}"));
         if datagrams > 0 {
-            echo_datagrams(&connection, datagrams).await?;
+            echo_datagrams(&connection, datagrams, limit).await?;
             say(&format!("datagrams {datagrams}"));
         }
         anyhow::Ok(())
@@ -167,6 +170,7 @@ pub async fn run(mut input: Vec<String>) -> Result<bool> {
         "streams",
         "bytes",
         "datagrams",
+        "datagram-bytes",
     ];
     let how = if input.is_empty() {
         String::new()
