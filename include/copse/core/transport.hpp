@@ -124,31 +124,31 @@ struct close_reason {
 /// transport cannot tell stays 0, or empty where 0 would be a statement; after the end of the
 /// connection the values that describe the path are 0.
 struct connection_statistics {
-    std::uint64_t bytes_sent = 0;  ///< UDP payload
-    std::uint64_t bytes_received = 0;
-    std::uint64_t packets_sent = 0;  ///< UDP datagrams
-    std::uint64_t packets_received = 0;
+    std::uint64_t bytes_sent = 0;        ///< UDP payload
+    std::uint64_t bytes_received = 0;    ///< the same, received
+    std::uint64_t packets_sent = 0;      ///< UDP datagrams
+    std::uint64_t packets_received = 0;  ///< the same, received
     /// QUIC packets taken for lost. Empty: ngtcp2 tells it from version 1.16 on.
     std::optional<std::uint64_t> packets_lost;
 
-    std::uint64_t smoothed_rtt_ns = 0;
-    std::uint64_t latest_rtt_ns = 0;
-    std::uint64_t min_rtt_ns = 0;
-    std::uint64_t rtt_variance_ns = 0;  ///< mean deviation, `rttvar` of RFC 9002 section 5.3
-    std::uint64_t congestion_window = 0;
+    std::uint64_t smoothed_rtt_ns = 0;       ///< round trip as RFC 9002 section 5.3 smooths it
+    std::uint64_t latest_rtt_ns = 0;         ///< last sample
+    std::uint64_t min_rtt_ns = 0;            ///< least sample
+    std::uint64_t rtt_variance_ns = 0;       ///< mean deviation, `rttvar` of RFC 9002 section 5.3
+    std::uint64_t congestion_window = 0;     ///< bytes that may be in flight
     std::uint64_t slow_start_threshold = 0;  ///< UINT64_MAX until the first congestion
-    std::uint64_t bytes_in_flight = 0;
-    std::size_t max_datagram_size = 0;  ///< UDP payload the path is known to carry
+    std::uint64_t bytes_in_flight = 0;       ///< sent, neither acknowledged nor taken for lost
+    std::size_t max_datagram_size = 0;       ///< UDP payload the path is known to carry
 
-    /// For how long nothing was sent, and why; the current wait included. The rest of the time it was
-    /// sending, or the local socket was full.
+    // For how long nothing was sent, and why; the current wait included. The rest of the time it was
+    // sending, or the local socket was full.
     std::uint64_t blocked_by_congestion_ns = 0;         ///< congestion window or pacing
     std::uint64_t blocked_by_connection_credit_ns = 0;  ///< the peer's window for all streams
     std::uint64_t blocked_by_stream_credit_ns = 0;      ///< the peer's windows of single streams
     std::uint64_t blocked_by_application_ns = 0;        ///< there was nothing to send
 
     std::uint64_t datagrams_sent = 0;  ///< RFC 9221 messages, not UDP datagrams; so the next ones
-    std::uint64_t datagrams_received = 0;
+    std::uint64_t datagrams_received = 0;        ///< the same, received
     std::uint64_t datagrams_lost = 0;            ///< sent and taken for lost
     std::uint64_t datagrams_dropped_unsent = 0;  ///< queued, then too large for the path
     std::uint64_t datagrams_dropped_received =
