@@ -3,6 +3,7 @@
 #include <copse/blob/collection.hpp>
 #include <copse/codec/key_text.hpp>
 
+#include <cstdlib>
 #include <utility>
 
 namespace app {
@@ -16,6 +17,8 @@ step<quic::endpoint> open_endpoint(const executor& ex, quic::endpoint_options op
             where += (where.empty() ? "" : ", ") + address.to_string();
         }
     }
+    const char* const qlog_folder = std::getenv("QLOGDIR");
+    if (qlog_folder && *qlog_folder) options.qlog = quic::qlog_directory(qlog_folder);
     auto made = quic::endpoint::make(ex, std::move(options));
     if (made) return std::move(made).assume_value();
     return fail(exit_code::other, "cannot bind to " + where + ": " + made.error().message());

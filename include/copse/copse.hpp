@@ -39,6 +39,7 @@
 #include <copse/hash/digest.hpp>
 #include <copse/quic/endpoint.hpp>
 #include <copse/quic/identity.hpp>
+#include <copse/quic/qlog.hpp>
 #include <copse/store/blob_store.hpp>
 #include <copse/store/error.hpp>
 #include <copse/store/folder_store.hpp>

@@ -8,6 +8,7 @@
 #include <copse/core/result.hpp>
 #include <copse/core/transport.hpp>
 #include <copse/quic/identity.hpp>
+#include <copse/quic/qlog.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -60,6 +61,8 @@ struct endpoint_options {
     std::size_t max_handshakes = 256;
     /// Accepted connections that wait for listener::accept(); more are refused.
     std::size_t accept_backlog = 64;
+    /// Makes the qlog of each connection, for example qlog_directory(). Empty: none is written.
+    qlog_factory qlog;
 };
 
 /// Limits of GnuTLS: bytes in the name of a protocol, and protocols that an endpoint listens to.

@@ -8,6 +8,7 @@
 #include <copse/quic/impl/connection_statistics.ipp>
 #include <copse/quic/impl/datagram.ipp>
 #include <copse/quic/impl/identity.ipp>
+#include <copse/quic/impl/qlog.ipp>
 #include <copse/quic/impl/stream.ipp>
 #include <copse/quic/impl/tls.ipp>
 // Last: it makes the handles that the others define.

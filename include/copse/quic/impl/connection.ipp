@@ -155,6 +155,18 @@ ngtcp2_cid random_cid(std::size_t length)
 
 }  // namespace
 
+void connection_state::start_qlog(ngtcp2_settings& settings, const ngtcp2_cid& original_id)
+{
+    if (!owner_->options.qlog) return;
+    qlog_ = owner_->options.qlog(
+        {reinterpret_cast<const std::byte*>(original_id.data), original_id.datalen}, server_);
+    if (!qlog_) return;
+    const auto write = [](void* user, std::uint32_t, const void* data, std::size_t n) {
+        if (n > 0) self(user).qlog_->write({static_cast<const std::byte*>(data), n});
+    };
+    set_qlog(settings, write, original_id);
+}
+
 void connection_state::start(ngtcp2_conn* conn)
 {
     conn_ = conn;
@@ -179,10 +191,11 @@ result<void> connection_state::start_client(const endpoint_id& peer, std::string
     COPSE_TRY(session_, owner_->tls->client_session(&ref_, alpn));
 
     const timestamp now = timestamp_now();
-    const ngtcp2_settings settings = make_settings(o, now);
+    ngtcp2_settings settings = make_settings(o, now);
     const ngtcp2_transport_params parameters = make_parameters(o);
     const ngtcp2_callbacks callbacks = make_callbacks();
     const ngtcp2_cid dcid = random_cid(16);
+    start_qlog(settings, dcid);
     const ngtcp2_cid scid = random_cid(connection_id_length);
     const path_buffer path(local_, remote_);
     ngtcp2_conn* conn = nullptr;
@@ -210,7 +223,8 @@ result<void> connection_state::start_server(const ngtcp2_pkt_hd& header, std::si
     COPSE_TRY(session_, owner_->tls->server_session(&ref_, alpns));
 
     const timestamp now = timestamp_now();
-    const ngtcp2_settings settings = make_settings(o, now);
+    ngtcp2_settings settings = make_settings(o, now);
+    start_qlog(settings, header.dcid);
     ngtcp2_transport_params parameters = make_parameters(o);
     set_original_dcid(parameters, header.dcid);
     const ngtcp2_callbacks callbacks = make_callbacks();
@@ -283,6 +297,7 @@ void connection_state::end(close_reason why, closing_connection record)
     }
     ::ngtcp2_conn_del(std::exchange(conn_, nullptr));
     ::gnutls_deinit(std::exchange(session_, nullptr));
+    qlog_.reset();
     reserved_.reset();
     established_changed_.notify_all();
     open_changed_.notify_all();

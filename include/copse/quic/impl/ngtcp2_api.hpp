@@ -61,6 +61,11 @@ inline int shutdown_write(ngtcp2_conn* conn, std::int64_t id, std::uint64_t code
 {
     return ::ngtcp2_conn_shutdown_stream_write(conn, 0, id, code);
 }
+/// Clients pass their first destination id; servers have it in their parameters here.
+inline void set_qlog(ngtcp2_settings& settings, ngtcp2_qlog_write write, const ngtcp2_cid&)
+{
+    settings.qlog_write = write;
+}
 using native_statistics = ngtcp2_conn_info;
 inline void get_statistics(ngtcp2_conn* conn, native_statistics& out)
 {
@@ -119,6 +124,11 @@ inline int shutdown_read(ngtcp2_conn* conn, std::int64_t id, std::uint64_t code)
 inline int shutdown_write(ngtcp2_conn* conn, std::int64_t id, std::uint64_t code)
 {
     return ::ngtcp2_conn_shutdown_stream_write(conn, id, code);
+}
+inline void set_qlog(ngtcp2_settings& settings, ngtcp2_qlog_write write, const ngtcp2_cid& odcid)
+{
+    settings.qlog.write = write;
+    settings.qlog.odcid = odcid;
 }
 using native_statistics = ngtcp2_conn_stat;
 inline void get_statistics(ngtcp2_conn* conn, native_statistics& out)

@@ -235,11 +235,13 @@ public:
     endpoint_id peer_id_;
     std::string alpn_;
     socket_address remote_;
+    std::unique_ptr<qlog_sink> qlog_;
     bool dirty_ = false;       ///< in the endpoint's list of connections to flush
     timestamp armed_ = never;  ///< its entry in the endpoint's deadlines
 
 private:
     void start(ngtcp2_conn* conn);
+    void start_qlog(ngtcp2_settings& settings, const ngtcp2_cid& original_id);
     [[nodiscard]] send_limit what_limits(bool datagrams_wait, bool stream_waits) const;
     void limited_by(send_limit what, timestamp now);
     void settle_receive(stream_state& s);
