@@ -12,4 +12,8 @@
 #include <copse/quic/impl/stream.ipp>
 #include <copse/quic/impl/tls.ipp>
 // Last: it makes the handles that the others define.
+#include <copse/quic/impl/accept.ipp>
+#include <copse/quic/impl/dial.ipp>
 #include <copse/quic/impl/endpoint.ipp>
+#include <copse/quic/impl/endpoint_receive.ipp>
+#include <copse/quic/impl/endpoint_send.ipp>

@@ -1,0 +1,97 @@
+// The object behind an endpoint: sockets, routing table, deadlines, loops. Internal to quic/.
+#pragma once
+
+#include <copse/quic/impl/state.hpp>
+
+#include <asio/post.hpp>
+#include <asio/this_coro.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace copse::quic {
+
+namespace detail {
+
+// Flushes or receive rounds between two visits to the reactor, so that other work gets its turn.
+inline constexpr unsigned rounds_per_yield = 8;
+
+inline awaitable<void> yield()
+{
+    co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
+}
+
+}  // namespace detail
+
+/// The endpoint's sockets, routing table, deadlines and loops.
+struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
+    state(executor e, endpoint_options o);
+
+    // Loops, owned by `work`.
+    awaitable<void> receive_loop(std::size_t socket);
+    awaitable<void> timer_loop();
+    awaitable<void> flush_loop();
+
+    void receive(std::size_t socket, const received_datagrams& in);
+    void accept(std::size_t socket, byte_view datagram, const ngtcp2_path& path,
+                const received_datagrams& in);
+    void mark_dirty(detail::connection_state& c);
+    void flush_dirty();
+    void arm(detail::connection_state& c);
+    /// Takes a connection out of the tables and keeps what is left of it for stragglers.
+    void forget(detail::connection_state& c, detail::closing_connection record);
+    void established(const std::shared_ptr<detail::connection_state>& c);
+    /// False when the socket is full: the datagrams are kept and nothing more may be sent now.
+    bool send(std::size_t socket, const outgoing_datagrams& out);
+    [[nodiscard]] std::vector<std::string> alpns() const;
+    [[nodiscard]] std::optional<std::size_t> socket_for(const socket_address& remote) const;
+    /// The socket that sends from `local`, after a migration maybe another than at first.
+    [[nodiscard]] std::size_t socket_at(const socket_address& local, std::size_t first) const;
+
+    const executor ex;
+    const endpoint_options options;
+    std::unique_ptr<detail::tls_context> tls;
+    std::vector<std::unique_ptr<datagram_socket>> sockets;
+    std::array<std::byte, 32> reset_secret{};
+    budget receive_budget;
+    scope work;
+    event flush_wanted;
+    timer deadline_timer;
+    std::uint64_t next_serial = 1;
+    std::map<std::uint64_t, std::shared_ptr<detail::connection_state>> connections;
+    std::map<detail::connection_id, detail::connection_state*> routes;
+    std::set<std::pair<detail::timestamp, std::uint64_t>> deadlines;
+    std::deque<std::shared_ptr<detail::connection_state>> dirty;
+    std::vector<std::shared_ptr<listener::state>> listeners;
+    std::size_t handshakes = 0;
+
+    std::map<std::uint64_t, detail::closing_connection> closing;
+    std::map<detail::connection_id, std::uint64_t> closing_routes;
+    static constexpr std::size_t max_closing = 256;
+    void expire_closing(detail::timestamp now);
+
+    /// Batch under construction or waiting for a writable socket.
+    std::vector<std::byte> slab = std::vector<std::byte>(65536);
+    struct blocked_send {
+        blocked_send() noexcept {
+        }  // clang: else not default constructible while `state` is incomplete
+
+        std::size_t socket = 0;
+        std::vector<std::byte> bytes;
+        outgoing_datagrams meta;
+    };
+    std::optional<blocked_send> blocked;
+    bool closing_down = false;
+    bool closed = false;
+};
+
+}  // namespace copse::quic
