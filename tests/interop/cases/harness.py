@@ -152,7 +152,8 @@ class World:
     def program(self, name):
         path = getattr(self.options, name)
         if path is None:
-            raise Skipped(f"no --{name} given")
+            option = "examples" if name.startswith("echo") else name
+            raise Skipped(f"no --{option} given")
         if not os.access(path, os.X_OK):
             raise Skipped(f"{name} is not there: tests/interop/setup builds it")
         return str(path)

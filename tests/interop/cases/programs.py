@@ -60,14 +60,20 @@ class Driver:
         lines.process = process
         return lines
 
-    def get(self, *arguments, seconds=TRANSFER_S):
+    def ask(self, mode, *arguments, seconds=TRANSFER_S):
         """Exit code 0 or 1 with the lines; another one is the program's own failure."""
-        code, seen = self.world.call([self.path, "get", *arguments], seconds=seconds)
-        require(code in (0, 1), f"{self.name} get failed with code {code}")
+        code, seen = self.world.call([self.path, *mode.split(" "), *arguments], seconds=seconds)
+        require(code in (0, 1), f"{self.name} {mode} failed with code {code}")
         lines = Lines(seen)
         agree = (code == 0) == (lines.one("result") == "ok")
-        require(agree, f"{self.name}: exit code and result line differ")
+        require(agree, f"{self.name} {mode}: exit code and result line differ")
         return lines
+
+    def get(self, *arguments, seconds=TRANSFER_S):
+        return self.ask("get", *arguments, seconds=seconds)
+
+    def start(self, mode, *arguments):
+        return Process(self.world, [self.path, mode, *arguments])
 
     def raw(self, *arguments):
         code, seen = self.world.call([self.path, "raw", *arguments], seconds=START_S)
@@ -83,6 +89,40 @@ class Driver:
         code, seen = self.world.call([self.path, "hash", path])
         require(code == 0, f"{self.name} hash failed")
         return seen[0].split(" ")[1]
+
+
+class EchoServer:
+    """`peer echo serve`, or the program quickstart-echo of a user."""
+
+    def __init__(self, world, name):
+        self.name = name
+        if name == "peer":
+            command, stdin = [world.program("peer"), "echo", "serve"], subprocess.PIPE
+        else:
+            command, stdin = [world.program("echo")], subprocess.DEVNULL
+        self.process = Process(world, command, stdin=stdin)
+        self.process.line_until(lambda line: line == "ready", START_S)
+        lines = Lines(self.process.seen)
+        self.where = lines.one("id"), lines.one("addr")
+
+    def stop(self):
+        self.process.stop()
+        code = self.process.child.returncode
+        require(code == 0, f"{self.name}: the echo server ended with code {code}")
+
+
+def echo(world, name, where, streams, size, datagrams):
+    """The lines of a dialer, which checks what comes back."""
+    if name == "peer":
+        # What it may send is not always what the server may send back: see README.md.
+        command = [world.program("peer"), "echo", "dial", "--id", where[0], "--addr", where[1],
+                   "--streams", streams, "--bytes", size, "--datagrams", datagrams,
+                   "--datagram-bytes", "1400"]
+    else:
+        command = [world.program("echo_client"), *where, streams, size, datagrams]
+    code, seen = world.call(command)
+    require(code == 0, f"{name} {streams}x{size}, {datagrams} datagrams: code {code}")
+    return Lines(seen)
 
 
 class Lines:
