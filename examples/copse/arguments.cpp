@@ -7,23 +7,22 @@ namespace app {
 
 namespace {
 
-const option_rule* find_rule(std::initializer_list<option_rule> rules, std::string_view name,
-                             char letter)
+const option_rule* find_rule(std::span<const option_rule> rules, std::string_view name, char letter)
 {
-    static constexpr option_rule help{"help", false, 'h'};
+    static constexpr option_rule help{"help", 'h', "", completes::nothing, ""};
     const auto matches = [&](const option_rule& r) {
         return letter ? r.letter == letter : r.name == name;
     };
-    const auto* const found = std::find_if(rules.begin(), rules.end(), matches);
-    if (found != rules.end()) return found;
+    const auto found = std::ranges::find_if(rules, matches);
+    if (found != rules.end()) return &*found;
     return matches(help) ? &help : nullptr;
 }
 
 }  // namespace
 
-step<arguments> arguments::parse(const std::vector<std::string>& input,
-                                 std::initializer_list<option_rule> rules)
+step<arguments> arguments::parse(const words& input, const command_rule& command)
 {
+    const auto rules = command.options;
     arguments out;
     bool only_words = false;
     for (std::size_t i = 0; i < input.size(); ++i) {
@@ -44,7 +43,7 @@ step<arguments> arguments::parse(const std::vector<std::string>& input,
         if (!rule) return fail(exit_code::usage, "unknown option " + shown_path(shown));
         std::string value;
         const bool attached = is_long ? equals != std::string::npos : arg.size() > 2;
-        if (!rule->takes_value) {
+        if (rule->value.empty()) {
             if (attached) return fail(exit_code::usage, shown + " takes no value");
         } else if (attached) {
             value = is_long ? arg.substr(equals + 1) : arg.substr(2);
@@ -72,9 +71,9 @@ std::optional<std::string> arguments::get(std::string_view name) const
     return *found;
 }
 
-std::vector<std::string> arguments::all(std::string_view name) const
+words arguments::all(std::string_view name) const
 {
-    std::vector<std::string> out;
+    words out;
     for (const auto& [known, value] : options_) {
         if (known == name) out.push_back(value);
     }
@@ -109,6 +108,27 @@ step<std::optional<std::uint64_t>> arguments::number(std::string_view name, std:
                                           std::to_string(least) + " to " + std::to_string(most));
     }
     return std::optional<std::uint64_t>(value);
+}
+
+step<std::optional<std::uint64_t>> arguments::size(std::string_view name) const
+{
+    static constexpr std::string_view units = "KMGT";
+    const std::string* const text = last(name);
+    if (!text) return std::optional<std::uint64_t>();
+    std::uint64_t value = 0;
+    const char* const end = text->data() + text->size();
+    auto [rest, ec] = std::from_chars(text->data(), end, value);
+    bool good = ec == std::errc();
+    if (good && rest != end) {
+        const std::size_t unit = units.find(*rest);
+        const unsigned shift = 10 * static_cast<unsigned>(unit + 1);
+        good = unit != units.npos && rest + 1 == end && value << shift >> shift == value;
+        if (good) value <<= shift;
+    }
+    if (good) return std::optional<std::uint64_t>(value);
+    return fail(exit_code::usage, "--" + std::string(name) +
+                                      " takes a number of bytes, such as "
+                                      "4096, 100K, 2M or 1G");
 }
 
 }  // namespace app

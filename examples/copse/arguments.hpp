@@ -2,12 +2,11 @@
 #pragma once
 
 #include "failure.hpp"
+#include "table.hpp"
 
 #include <copse/core/address.hpp>
 
-#include <chrono>
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,25 +15,19 @@
 
 namespace app {
 
-/// An option that a command knows.
-struct option_rule {
-    std::string_view name;  ///< without the dashes
-    bool takes_value = false;
-    char letter = '\0';  ///< short form, if any
-};
+using words = std::vector<std::string>;
 
 /// What follows the name of a command. `--help` is known to all.
 class arguments {
 public:
     /// \par Errors exit_code::usage.
-    static step<arguments> parse(const std::vector<std::string>& input,
-                                 std::initializer_list<option_rule> rules);
+    static step<arguments> parse(const words& input, const command_rule& command);
 
-    [[nodiscard]] const std::vector<std::string>& words() const noexcept { return words_; }
+    [[nodiscard]] const words& plain() const noexcept { return words_; }
     [[nodiscard]] bool has(std::string_view name) const noexcept { return last(name) != nullptr; }
     /// The last value given.
     [[nodiscard]] std::optional<std::string> get(std::string_view name) const;
-    [[nodiscard]] std::vector<std::string> all(std::string_view name) const;
+    [[nodiscard]] words all(std::string_view name) const;
 
     /// All values of `--bind`, parsed.
     [[nodiscard]] step<std::vector<socket_address>> bind_addresses() const;
@@ -42,12 +35,14 @@ public:
     [[nodiscard]] step<std::optional<std::uint64_t>> number(std::string_view name,
                                                             std::uint64_t least,
                                                             std::uint64_t most) const;
+    /// A number of bytes, such as 4096, 100K, 2M or 1G (of 1024); nullopt when absent.
+    [[nodiscard]] step<std::optional<std::uint64_t>> size(std::string_view name) const;
 
 private:
     [[nodiscard]] const std::string* last(std::string_view name) const noexcept;
 
     std::vector<std::pair<std::string, std::string>> options_;
-    std::vector<std::string> words_;
+    words words_;
 };
 
 }  // namespace app

@@ -3,24 +3,16 @@
 
 #include "failure.hpp"
 
-#include <chrono>
-#include <string>
-#include <vector>
-
 namespace app {
 
-using words = std::vector<std::string>;
+class arguments;
 
-step<exit_code> run_send(const words& input);
-step<exit_code> run_recv(const words& input);
-step<exit_code> run_hash(const words& input);
-step<exit_code> run_id(const words& input);
-step<exit_code> run_ticket(const words& input);
-
-extern const char send_help[];
-extern const char recv_help[];
-extern const char hash_help[];
-extern const char id_help[];
-extern const char ticket_help[];
+step<exit_code> run_send(const arguments& given);
+step<exit_code> run_recv(const arguments& given);
+step<exit_code> run_hash(const arguments& given);
+step<exit_code> run_id(const arguments& given);
+step<exit_code> run_ticket(const arguments& given);
+step<exit_code> run_completion(const arguments& given);
+step<exit_code> run_man(const arguments& given);
 
 }  // namespace app

@@ -1,5 +1,7 @@
 #include "console.hpp"
 
+#include "records.hpp"
+
 #include <unistd.h>
 
 #include <array>
@@ -29,6 +31,10 @@ void print(std::string_view line)
 
 void complain(std::string_view line)
 {
+    if (prints_records()) {
+        record("note").text("message", line).print();
+        return;
+    }
     std::string whole(line);
     whole += '\n';
     std::fwrite(whole.data(), 1, whole.size(), stderr);

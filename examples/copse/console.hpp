@@ -10,7 +10,7 @@ namespace app {
 
 /// Writes a line to standard output at once: a script may read it through a pipe.
 void print(std::string_view line);
-/// Writes a line to standard error.
+/// Writes a line to standard error; to programs, a record of type `note`.
 void complain(std::string_view line);
 
 /// `412.0 MiB`, `17 bytes`.

@@ -6,6 +6,7 @@
 #include <boost/outcome/basic_result.hpp>
 #include <boost/outcome/policy/all_narrow.hpp>
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -15,17 +16,30 @@ namespace app {
 
 using namespace copse;
 
-/// docs/how-to/command-line.md has the table.
+/// How a command ended. all_exit_codes() says what each stands for.
 enum class exit_code : int {
     ok = 0,
     other = 1,
-    usage = 2,        ///< wrong options, or a text that is no ticket
-    unreachable = 3,  ///< no answer, or none any more
-    refused = 4,      ///< the provider refuses or lacks the data, or what it offers is refused
-    integrity = 5,    ///< data that does not match its hash
-    files = 6,        ///< local files: existing, not permitted, disk full
+    usage = 2,
+    unreachable = 3,
+    refused = 4,
+    integrity = 5,
+    files = 6,
+    disk_full = 7,
+    limit = 8,
+    partial = 9,
     interrupted = 130,
 };
+
+struct exit_rule {
+    exit_code code;
+    std::string_view name;  ///< the class, as records and tables call it
+    std::string_view about;
+};
+
+/// The table of --help, the manual and the documentation.
+[[nodiscard]] std::span<const exit_rule> all_exit_codes() noexcept;
+[[nodiscard]] std::string_view class_name(exit_code code) noexcept;
 
 struct failure {
     failure() = default;  // for the results that have a value

@@ -2,6 +2,7 @@
 #include "arguments.hpp"
 #include "commands.hpp"
 #include "console.hpp"
+#include "records.hpp"
 
 #include <copse/codec/utf8.hpp>
 #include <copse/core/cancellation.hpp>
@@ -22,14 +23,6 @@
 #include <utility>
 
 namespace app {
-
-const char hash_help[] =
-    R"(usage: copse hash [--threads N] [PATH...]
-
-Prints the BLAKE3 hash and the name of each file, in the format of b3sum. Without a PATH, or for
-`-`, standard input is read.
-
-  --threads N   threads for a large file (default: all processors that may be used))";
 
 namespace {
 
@@ -118,8 +111,20 @@ awaitable<result<hash::digest>> hash_file(offload_pool& pool, std::string path, 
 bool report(const std::string& path, const result<hash::digest>& hashed)
 {
     if (hashed) {
-        print_hash(hashed.assume_value(), path);
+        const hash::digest& hash = hashed.assume_value();
+        if (prints_records()) record("hash").text("path", path).text("hash", to_hex(hash)).print();
+        else print_hash(hash, path);
         return true;
+    }
+    const exit_code code = to_exit_code(hashed.error());
+    if (prints_records()) {
+        record("error")
+            .text("class", class_name(code))
+            .number("code", static_cast<std::uint64_t>(code))
+            .text("message", hashed.error().message())
+            .text("path", path)
+            .print();
+        return false;
     }
     std::fflush(stdout);
     complain("copse hash: " + shown_path(path) + ": " + hashed.error().message());
@@ -141,11 +146,10 @@ awaitable<result<void>> hash_files(const words& paths, std::size_t& at, offload_
 
 }  // namespace
 
-step<exit_code> run_hash(const words& input)
+step<exit_code> run_hash(const arguments& given)
 {
-    COPSE_TRY(const auto given, arguments::parse(input, {{"threads", true}}));
     COPSE_TRY(const auto threads, given.number("threads", 1, most_threads));
-    words paths = given.words();
+    words paths = given.plain();
     if (paths.empty()) paths.emplace_back("-");
     const auto count = threads ? static_cast<unsigned>(*threads) : usable_processors();
     bool all_good = true;

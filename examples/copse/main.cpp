@@ -1,11 +1,13 @@
 // copse: sends and receives files, verified as they stream.
-#include "commands.hpp"
+#include "arguments.hpp"
 #include "console.hpp"
+#include "records.hpp"
+#include "table.hpp"
 
 #include <copse/config.hpp>
 
 #include <algorithm>
-#include <array>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 
@@ -13,51 +15,44 @@ namespace {
 
 using app::exit_code;
 
-constexpr char overview[] =
-    R"(usage: copse COMMAND ...
-
-  copse send PATH...     offer files and folders, print a ticket, serve until Ctrl-C
-  copse recv TICKET      fetch what a ticket names; run it again to resume
-  copse hash PATH...     BLAKE3 hashes, as b3sum prints them
-  copse id               who this node is
-  copse ticket TICKET    explain a ticket
-
-  copse COMMAND --help   the options of a command
-  copse --version
-
-Exit codes: 0 done, 1 other failure, 2 usage, 3 unreachable, 4 refused or not available,
-5 data does not match its hash, 6 local files, 130 interrupted.)";
-
-struct command {
-    std::string_view name;
-    app::step<exit_code> (*run)(const app::words&);
-    const char* help;
-};
-
-constexpr std::array commands{
-    command{"send", &app::run_send, app::send_help},
-    command{"recv", &app::run_recv, app::recv_help},
-    command{"hash", &app::run_hash, app::hash_help},
-    command{"id", &app::run_id, app::id_help},
-    command{"ticket", &app::run_ticket, app::ticket_help},
-};
-
-const command* find(std::string_view name)
+exit_code report(const app::failure& why)
 {
-    const auto* const found = std::ranges::find(commands, name, &command::name);
-    return found == commands.end() ? nullptr : found;
+    if (app::prints_records()) {
+        app::record("error")
+            .text("class", app::class_name(why.code))
+            .number("code", static_cast<std::uint64_t>(why.code))
+            .text("message", why.text)
+            .print();
+    } else {
+        app::complain("copse: " + why.text);
+    }
+    return why.code;
 }
 
-exit_code complain_of(const app::failure& why)
+exit_code run_command(const app::command_rule& command, const app::words& input)
 {
-    app::complain("copse: " + why.text);
-    return why.code;
+    for (const std::string& word : input) {
+        if (word == "--") break;
+        if (word == "--help" || word == "-h")
+            return app::print(app::help_text(command)), exit_code::ok;
+        // Known before the rest is understood: an error is a record, too.
+        if (word == "--json") app::print_records();
+    }
+    const auto given = app::arguments::parse(input, command);
+    const auto ended =
+        given ? command.run(given.assume_value()) : app::step<exit_code>(given.assume_error());
+    if (ended) return ended.assume_value();
+    const exit_code code = report(ended.assume_error());
+    if (code == exit_code::usage && !app::prints_records()) {
+        app::complain("copse " + std::string(command.name) + " --help shows how to use it");
+    }
+    return code;
 }
 
 exit_code run(const app::words& input)
 {
     if (input.empty()) {
-        app::complain(overview);
+        app::complain(app::overview_text());
         return exit_code::usage;
     }
     const std::string& first = input.front();
@@ -66,35 +61,23 @@ exit_code run(const app::words& input)
         return exit_code::ok;
     }
     if (first == "--help" || first == "-h" || first == "help") {
-        const command* const about = input.size() > 1 ? find(input[1]) : nullptr;
-        app::print(about ? about->help : overview);
+        const auto* const about = input.size() > 1 ? app::find_command(input[1]) : nullptr;
+        app::print(about ? app::help_text(*about) : app::overview_text());
         return exit_code::ok;
     }
-    const command* const chosen = find(first);
-    if (!chosen) {
-        app::complain("copse: no command " + app::shown_path(first) + "; copse --help lists them");
-        return exit_code::usage;
+    if (const auto* const chosen = app::find_command(first)) {
+        return run_command(*chosen, app::words(input.begin() + 1, input.end()));
     }
-    const app::words rest(input.begin() + 1, input.end());
-    for (const std::string& word : rest) {
-        if (word == "--") break;
-        if (word != "--help" && word != "-h") continue;
-        app::print(chosen->help);
-        return exit_code::ok;
-    }
-    const auto ended = chosen->run(rest);
-    if (ended) return ended.assume_value();
-    const exit_code code = complain_of(ended.assume_error());
-    if (code == exit_code::usage) {
-        app::complain("copse " + first + " --help shows how to use it");
-    }
-    return code;
+    if (std::ranges::find(input, "--json") != input.end()) app::print_records();
+    return report(app::fail(exit_code::usage,
+                            "no command " + app::shown_path(first) + "; copse --help lists them"));
 }
 
 }  // namespace
 
 int main(int argc, char** argv)
 {
+    std::signal(SIGXFSZ, SIG_IGN);  // a file that becomes too large is an error like a full disk
     try {
         const exit_code code = run(app::words(argv + std::min(argc, 1), argv + argc));
         // What print() could not write shows here: a full disk must not pass for success.
@@ -104,7 +87,6 @@ int main(int argc, char** argv)
         }
         return static_cast<int>(code);
     } catch (const std::exception& e) {
-        app::complain(std::string("copse: ") + e.what());
-        return static_cast<int>(exit_code::other);
+        return static_cast<int>(report(app::fail(exit_code::other, e.what())));
     }
 }

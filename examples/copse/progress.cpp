@@ -1,6 +1,7 @@
 #include "progress.hpp"
 
 #include "console.hpp"
+#include "records.hpp"
 
 #include <copse/core/clock.hpp>
 #include <copse/core/timer.hpp>
@@ -49,7 +50,9 @@ struct sample {
 }  // namespace
 
 struct progress::state : std::enable_shared_from_this<progress::state> {
-    explicit state(copse::executor ex) : timer(std::move(ex)), terminal(can_rewrite_lines()) {}
+    explicit state(copse::executor ex)
+        : timer(std::move(ex)), terminal(!prints_records() && can_rewrite_lines())
+    {}
 
     void arm()
     {
@@ -73,11 +76,12 @@ struct progress::state : std::enable_shared_from_this<progress::state> {
         const time_point now = monotonic_clock::now();
         samples.push_back({now, done});
         while (samples.size() > 2 && now - samples.front().at > rate_window) samples.pop_front();
+        // A server that waits must not fill a log.
+        const bool news = done != told_done || text != told_text || total;
+        if (prints_records() && news) print_record(now);
         std::string line = describe(now);
         if (!terminal) {
-            // A server that waits must not fill a log.
-            const bool news = done != told_done || text != told_text || total;
-            if (news) complain(line);
+            if (news && !prints_records()) complain(line);
             told_done = done;
             told_text = text;
             return;
@@ -89,6 +93,21 @@ struct progress::state : std::enable_shared_from_this<progress::state> {
         std::fwrite(line.data(), 1, line.size(), stderr);
         std::fflush(stderr);
         drawn = true;
+    }
+
+    void print_record(time_point now) const
+    {
+        record out("progress");
+        out.text("phase", phase).number("bytes", total ? std::min(done, *total) : done);
+        if (total) out.number("total", *total);
+        const std::chrono::duration<double> span = now - samples.front().at;
+        if (span.count() > 0) {
+            const auto moved = done - std::min(done, samples.front().bytes);
+            out.number("bytes_per_s",
+                       static_cast<std::uint64_t>(static_cast<double>(moved) / span.count()));
+        }
+        if (!text.empty()) out.text("detail", text);
+        out.print();
     }
 
     [[nodiscard]] std::string describe(time_point now) const
@@ -152,6 +171,10 @@ void progress::begin(std::string phase, std::optional<std::uint64_t> total, std:
     s.told_done = before;
     s.told_text.clear();
     s.samples.assign(1, {monotonic_clock::now(), before});
+    record phase_record("phase");
+    phase_record.text("phase", s.phase);
+    if (total) phase_record.number("bytes", before).number("total", *total);
+    phase_record.print();
     s.arm();
 }
 

@@ -71,7 +71,7 @@ step<workplace> workplace::open(file_system& fs, const std::string& destination,
     return out;
 }
 
-std::optional<blob::manifest> workplace::stored_manifest(const destination& to)
+std::optional<blob::manifest> workplace::stored_names()
 {
     const auto bytes = read_whole(*store_, root_, blob::max_hash_sequence_bytes);
     if (!bytes) return std::nullopt;
@@ -85,8 +85,16 @@ std::optional<blob::manifest> workplace::stored_manifest(const destination& to)
     const auto meta = read_whole(*store_, out.hashes[0], blob::max_collection_meta_bytes);
     if (!meta) return std::nullopt;
     auto names = blob::decode_collection_meta(*meta, out.hashes.size());
-    if (!names || !blob::check_names(names.assume_value())) return std::nullopt;
+    if (!names) return std::nullopt;
     out.names = std::move(names).assume_value();
+    return out;
+}
+
+std::optional<blob::manifest> workplace::stored_manifest(const destination& to)
+{
+    auto known = stored_names();
+    if (!known || !blob::check_names(known->names)) return std::nullopt;
+    blob::manifest& out = *known;
     for (std::size_t i = 0; i < out.names.size(); ++i) {
         const auto about = store_->status(out.hashes[i + 1]);
         if (about && about.assume_value().complete()) {
@@ -97,7 +105,7 @@ std::optional<blob::manifest> workplace::stored_manifest(const destination& to)
         if (!file || file.assume_value().kind != file_kind::regular) return std::nullopt;
         out.sizes.push_back(file.assume_value().size);
     }
-    return out;
+    return known;
 }
 
 bool workplace::remove()

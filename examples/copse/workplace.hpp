@@ -29,6 +29,8 @@ public:
     /// There was no such folder before: nothing of an earlier run is in it.
     [[nodiscard]] bool fresh() const noexcept { return fresh_; }
 
+    /// The hashes and names of the collection, if they are here. Sizes are not filled in.
+    std::optional<blob::manifest> stored_names();
     /// The collection as far as it is known without asking anyone: its names, and sizes of files
     /// that are here or, under their name, in the destination. nullopt when anything is unknown.
     std::optional<blob::manifest> stored_manifest(const destination& to);

@@ -1,0 +1,450 @@
+#include "receiver.hpp"
+
+#include "console.hpp"
+#include "records.hpp"
+#include "transfer.hpp"
+
+#include <copse/codec/key_text.hpp>
+#include <copse/core/race.hpp>
+#include <copse/core/scope.hpp>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace app {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// Attempts in a row that bring nothing before a provider is given up, and the waits between them.
+constexpr unsigned most_fruitless = 3;
+constexpr std::chrono::seconds first_backoff = 1s;
+// An attempt that brings less counts as one that brings nothing.
+constexpr std::uint64_t least_gain = 1U << 20;
+// Long enough for a delayed acknowledgement to leave (RFC 9000: 25 ms by default).
+constexpr std::chrono::nanoseconds farewell = 40ms;
+
+/// Whether asking again, maybe over a new connection, may help.
+bool may_pass(const std::error_code& error) noexcept
+{
+    if (error.category() == transport_category()) {
+        return error != transport_errc::peer_id_mismatch &&
+               error != transport_errc::no_common_protocol &&
+               error != transport_errc::no_usable_address;
+    }
+    return error == blob::blob_errc::not_available || error == blob::blob_errc::rate_limited ||
+           error == blob::blob_errc::aborted_by_peer ||
+           error == blob::blob_errc::truncated_response || error == blob::blob_errc::stalled ||
+           error == std::errc::timed_out;
+}
+
+/// Whether the provider may have the rest, although not the blob at which it ended.
+bool is_gap(const std::error_code& error) noexcept
+{
+    return error == blob::blob_errc::not_available || error == blob::blob_errc::truncated_response;
+}
+
+/// Whether no provider can help.
+bool is_ours(exit_code code) noexcept
+{
+    return code == exit_code::files || code == exit_code::disk_full || code == exit_code::limit ||
+           code == exit_code::interrupted || code == exit_code::other;
+}
+
+std::string addresses_text(const endpoint_address& address)
+{
+    std::string text;
+    for (const auto& one : udp_addresses(address)) {
+        text += (text.empty() ? "" : ", ") + one.to_string();
+    }
+    return text;
+}
+
+}  // namespace
+
+// ---- providers ----
+
+std::string receiver::name_of(const provider& p) const
+{
+    return short_id(p.ticket->address.id) + " at " + addresses_text(p.ticket->address);
+}
+
+std::optional<std::size_t> receiver::next_alive() const noexcept
+{
+    for (std::size_t step = 1; step <= providers_.size(); ++step) {
+        const std::size_t i = (current_ + step) % providers_.size();
+        if (providers_[i].alive) return i;
+    }
+    return std::nullopt;
+}
+
+void receiver::leave(std::size_t next)
+{
+    if (next == current_) return;
+    if (connection_) connection_->close(static_cast<std::uint64_t>(close_code::failed), "");
+    connection_.reset();
+    current_ = next;
+    // Another one may know what this one did not.
+    if (!without_size_.empty()) files_.clear();
+    without_size_.clear();
+}
+
+failure receiver::give_up() const
+{
+    const bool exhausted = std::ranges::any_of(providers_, &provider::exhausted);
+    const bool some = std::ranges::any_of(files_, [this](const target_file& file) {
+        if (file.in_place) return true;
+        const auto about = work_.store().status(file.hash);
+        return about && about.assume_value().complete();
+    });
+    if (exhausted && some) return fail(exit_code::partial, "");
+    if (providers_.size() == 1) return fail(current().code, current().failure);
+    std::string text =
+        "none of " + std::to_string(providers_.size()) + " providers could serve it:";
+    for (const provider& p : providers_) text += "\n  " + name_of(p) + ": " + p.failure;
+    return fail(current().code, text);
+}
+
+// ---- with the network ----
+
+awaitable<step<void>> receiver::go_online()
+{
+    quic::endpoint_options wanted;
+    wanted.bind = options_.bind;
+    wanted.handshake_timeout = options_.timeout;
+    auto opened = open_endpoint(executor_, std::move(wanted));
+    if (!opened) co_return std::move(opened).as_failure();
+    quic::endpoint& ep = opened.assume_value();
+    step<void> downloaded = outcome::success();
+    if (!pipe_) {
+        downloaded = co_await download(ep);
+    } else {
+        scope both(executor_);
+        both.spawn(pipe_->run());
+        both.spawn(download_for_pipe(ep, downloaded));
+        const auto piped = co_await both.join();
+        if (!piped && piped.error() == std::errc::broken_pipe) {
+            downloaded = fail(exit_code::interrupted, "nobody reads standard output any more");
+        } else if (!piped && downloaded) {
+            downloaded = fail(piped.error(), "standard output");
+        }
+    }
+    if (connection_) {
+        auto code = close_code::done;
+        if (!downloaded) {
+            const bool stopped = downloaded.assume_error().code == exit_code::interrupted;
+            code = stopped ? close_code::interrupted : close_code::failed;
+        } else if (here_ > 0 || providers_.size() > 1) {
+            // The sender shall learn that all it sent arrived before it learns that we left. Of
+            // a download from the beginning it can tell by the number of bytes.
+            static_cast<void>(co_await sleep_for(farewell));
+        }
+        connection_->close(static_cast<std::uint64_t>(code), "");
+        connection_.reset();
+    }
+    co_await ep.close();
+    co_return downloaded;
+}
+
+// Its failure stops the pipe, and the end of the pipe stops it.
+awaitable<result<void>> receiver::download_for_pipe(quic::endpoint& ep, step<void>& out)
+{
+    out = co_await download(ep);
+    if (!out) co_return make_error_code(std::errc::operation_canceled);
+    pipe_->begin(files_[0].hash, files_[0].size);
+    pipe_->end();
+    co_return outcome::success();
+}
+
+awaitable<result<void>> receiver::connect(quic::endpoint& ep)
+{
+    if (connection_ && !connection_->why_closed()) co_return outcome::success();
+    connection_.reset();
+    const endpoint_address& address = current().ticket->address;
+    shown_.begin("connect", std::nullopt);
+    shown_.detail(addresses_text(address));
+    auto dial = ep.connect(address, std::string(blob::alpn));
+    auto dialled = co_await with_timeout(std::move(dial), options_.timeout);
+    shown_.end();
+    if (!dialled) co_return dialled.error();
+    connection_ = std::move(dialled).assume_value();
+    record("connected")
+        .text("id", codec::to_string(address.id))
+        .text("address", to_text(connection_->remote_address()))
+        .print();
+    co_return outcome::success();
+}
+
+awaitable<step<void>> receiver::download(quic::endpoint& ep)
+{
+    const time_point began = monotonic_clock::now();
+    for (;;) {
+        const std::uint64_t before = gained_;
+        provider& from = current();
+        auto attempt = co_await try_download(ep);
+        if (!attempt) co_return std::move(attempt).as_failure();
+        const std::error_code error = attempt.assume_value();
+        if (!error) break;
+        const failure why = explain_attempt(error);
+        from.failure = why.text;
+        from.code = why.code;
+        if (is_ours(why.code)) co_return why;
+        // What a provider does not have, it will hardly have later.
+        const bool gained =
+            gained_ - before >= least_gain && error != blob::blob_errc::not_available;
+        from.fruitless = gained ? 0 : from.fruitless + 1;
+        from.alive = may_pass(error) && from.ever_connected && !from.exhausted &&
+                     from.fruitless < most_fruitless;
+        const auto next = next_alive();
+        if (!next) co_return give_up();
+        shown_.end();
+        report_attempt(why, *next);
+        const bool again = *next <= current_;  // all were asked since the last wait
+        leave(*next);
+        if (!again) continue;
+        const auto backoff = first_backoff * std::max(1U, current().fruitless);
+        const std::error_code stop = co_await sleep_for(backoff);
+        if (stop) co_return explain(stop);
+    }
+    time_ = monotonic_clock::now() - began;
+    co_return outcome::success();
+}
+
+void receiver::report_attempt(const failure& why, std::size_t next)
+{
+    if (prints_records()) {
+        record("attempt-failed")
+            .text("id", codec::to_string(current().ticket->address.id))
+            .text("class", class_name(why.code))
+            .text("message", why.text)
+            .print();
+    } else if (next == current_) {
+        shown_.note("copse: " + why.text + "; trying again");
+    } else {
+        shown_.note("copse: " + why.text + "; trying " + name_of(providers_[next]));
+    }
+}
+
+failure receiver::explain_attempt(const std::error_code& error) const
+{
+    if (!udp_addresses(current().ticket->address).empty()) return explain(error);
+    const bool relay = !current().ticket->address.paths.empty();
+    return fail(exit_code::unreachable,
+                relay ? "the ticket has relay addresses only, and this version dials direct ones; "
+                        "with sendme, make the ticket by `sendme send --ticket-type addresses`"
+                      : "the ticket has no address to dial");
+}
+
+awaitable<step<std::error_code>> receiver::try_download(quic::endpoint& ep)
+{
+    const auto connected = co_await connect(ep);
+    if (!connected) co_return connected.error();
+    current().ever_connected = true;
+    if (files_.empty() && without_size_.empty()) {
+        shown_.begin("ask", std::nullopt);
+        auto known = co_await learn();
+        shown_.end();
+        if (!known) co_return std::move(known).as_failure();
+        if (known.assume_value()) co_return known.assume_value();
+        COPSE_CO_TRYV(check_offer());
+        auto surveyed = co_await survey();
+        if (!surveyed) co_return std::move(surveyed).as_failure();
+    }
+    auto fetched = co_await fetch_missing();
+    co_return fetched;
+}
+
+awaitable<step<std::error_code>> receiver::fetch_missing()
+{
+    for (;;) {
+        resumed_store known(work_.store(), files_);
+        // The names are here, and are no part of the files.
+        if (!manifest_.hashes.empty()) known.claim(manifest_.hashes[0], 0);
+        blob::fetch_environment env{known, pool_, buffers_};
+        auto all = co_await find_all_missing(env);
+        if (!all) co_return fail(all.error(), "partial download");
+        announce(all.assume_value());
+        if (all.assume_value().request.empty()) co_return std::error_code{};
+        const std::uint64_t present = all.assume_value().present_bytes;
+        for (const hash::digest& hash : current().lacking) known.claim(hash, 0);
+        auto missing = co_await find_all_missing(env);
+        if (!missing) co_return fail(missing.error(), "partial download");
+        if (missing.assume_value().request.empty()) {
+            current().exhausted = true;
+            co_return make_error_code(blob::blob_errc::not_available);
+        }
+        shown_.begin("transfer", all.assume_value().total_bytes, present);
+        auto error = co_await fetch_once(missing.assume_value(), env);
+        shown_.end();
+        auto after = co_await find_all_missing(env);
+        if (!after) co_return fail(after.error(), "partial download");
+        // The provider ended its answer well, and still something is not here.
+        if (!error && !after.assume_value().request.empty()) {
+            error = blob::blob_errc::truncated_response;
+        }
+        if (options_.raw() || (error && !is_gap(error))) co_return error;
+        if (!error || after.assume_value().present_bytes > missing.assume_value().present_bytes) {
+            continue;
+        }
+        // Nothing came: what the request began with is not there.
+        auto find = [this, &known] { return first_missing(known); };
+        const auto lacking = co_await offload(pool_, find);
+        if (!lacking) co_return error;
+        current().lacking.insert(*lacking);
+    }
+}
+
+awaitable<std::error_code> receiver::fetch_once(const blob::missing_parts& parts,
+                                                blob::fetch_environment& env)
+{
+    blob::get_request wanted;
+    wanted.hash = options_.hash();
+    wanted.ranges = parts.request;
+    where_ = {};
+    const std::uint64_t before = fetched_;
+    const auto fetched =
+        co_await blob::fetch(connection_, std::move(wanted), env, fetch_options(), where_);
+    gained_ += fetched_ - before;
+    if (!fetched) co_return fetched.error();
+    co_return std::error_code{};
+}
+
+// On the pool.
+std::optional<hash::digest> receiver::first_missing(store::blob_store& known) const
+{
+    for (const hash::digest& hash : manifest_.hashes) {
+        const auto about = known.status(hash);
+        if (about && !about.assume_value().complete()) return hash;
+    }
+    return std::nullopt;
+}
+
+// ---- names and sizes ----
+
+awaitable<step<std::error_code>> receiver::learn()
+{
+    if (options_.raw()) {
+        auto size = co_await learn_size();
+        if (!size) co_return size.error();
+        take_raw(size.assume_value());
+        co_return std::error_code{};
+    }
+    auto learnt = co_await learn_collection();
+    if (!learnt || learnt.assume_value()) co_return learnt;
+    std::size_t refused = 0;
+    const auto good = blob::check_names(manifest_.names, &refused);
+    if (!good) {
+        discard_ = true;
+        co_return fail(exit_code::refused,
+                       "refused the name '" + blob::escape_name(manifest_.names[refused]) +
+                           "': " + good.error().message() + "; nothing was written");
+    }
+    take_manifest(manifest_);
+    // A file whose end the provider lacks has no size that anything could be compared with.
+    std::erase_if(files_, [this](const target_file& file) {
+        if (!current().lacking.contains(file.hash)) return false;
+        without_size_.push_back(file.name);
+        return true;
+    });
+    co_return std::error_code{};
+}
+
+awaitable<step<std::error_code>> receiver::learn_collection()
+{
+    blob::fetch_options options = fetch_options();
+    options.blob = [this](const blob::fetched_blob& b) {
+        if (b.index > 1) first_byte();  // files come after the sequence and the names
+    };
+    auto got = co_await blob::fetch_manifest(connection_, options_.hash(), env_, std::move(options),
+                                             where_);
+    if (got) {
+        manifest_ = std::move(got).assume_value();
+        co_return std::error_code{};
+    }
+    const std::error_code error = got.error();
+    discard_ = error == blob::blob_errc::bad_hash_sequence ||
+               error == blob::blob_errc::bad_collection ||
+               error == blob::blob_errc::collection_too_large ||
+               error == blob::blob_errc::bad_name_encoding;
+    if (!is_gap(error) || where_.index < 1) co_return error;
+    auto pieces = co_await learn_piecewise(error);
+    co_return pieces;
+}
+
+// The provider lacks the end of some file. What it knows of the others is asked for around the gaps:
+// one request more for each.
+awaitable<step<std::error_code>> receiver::learn_piecewise(std::error_code error)
+{
+    auto look = [this] { return work_.stored_names(); };
+    auto names = co_await offload(pool_, look);
+    if (!names) co_return error;
+    blob::manifest m = std::move(*names);
+    std::map<hash::digest, std::uint64_t> sizes;
+    for (std::size_t next = 1; next < m.hashes.size();) {
+        blob::fetch_options options = fetch_options();
+        options.blob = [this, &sizes](const blob::fetched_blob& b) {
+            first_byte();
+            sizes[b.hash] = b.size;
+        };
+        blob::get_request wanted;
+        wanted.hash = options_.hash();
+        wanted.ranges =
+            blob::ranges_seq::builder().from(next + 1, bao::chunk_ranges::last_chunk()).build();
+        const auto fetched =
+            co_await blob::fetch(connection_, std::move(wanted), env_, std::move(options), where_);
+        if (!fetched && !is_gap(fetched.error())) co_return fetched.error();
+        const std::size_t first = next;
+        while (next < m.hashes.size() && sizes.contains(m.hashes[next])) ++next;
+        if (next == first) current().lacking.insert(m.hashes[next++]);
+    }
+    for (std::size_t i = 1; i < m.hashes.size(); ++i) m.sizes.push_back(sizes[m.hashes[i]]);
+    manifest_ = std::move(m);
+    co_return std::error_code{};
+}
+
+/// The proven size of a single blob: its last chunk tells it.
+awaitable<result<std::uint64_t>> receiver::learn_size()
+{
+    std::uint64_t size = 0;
+    blob::fetch_options options = fetch_options();
+    options.blob = [this, &size](const blob::fetched_blob& b) {
+        first_byte();
+        size = b.size;
+    };
+    blob::get_request wanted;
+    wanted.hash = options_.hash();
+    wanted.ranges = blob::ranges_seq::root(bao::chunk_ranges::last_chunk());
+    const auto fetched =
+        co_await blob::fetch(connection_, std::move(wanted), env_, std::move(options), where_);
+    if (!fetched) co_return fetched.error();
+    co_return size;
+}
+
+blob::fetch_options receiver::fetch_options()
+{
+    blob::fetch_options options;
+    options.progress_timeout = options_.timeout;
+    options.durable = options_.durable;
+    options.progress = [this](std::uint64_t bytes) {
+        fetched_ += bytes;
+        current().fetched += bytes;
+        shown_.add(bytes);
+        if (pipe_) pipe_->more();
+        if (announced_) first_byte();  // the answer to a question for sizes has names, too
+    };
+    return options;
+}
+
+awaitable<result<blob::missing_parts>> receiver::find_all_missing(blob::fetch_environment& env)
+{
+    if (options_.raw()) {
+        auto found = co_await blob::find_missing(options_.hash(), env);
+        co_return found;
+    }
+    auto found = co_await blob::find_missing(manifest_, env);
+    co_return found;
+}
+
+}  // namespace app
