@@ -121,21 +121,22 @@ void offer_all(offers& offered, const arguments& args)
     for (const std::string& text : args.all("partial")) offered.partial(text);
 }
 
-awaitable<void> serve_one(std::shared_ptr<connection> c, blob::provide_environment& env)
+awaitable<void> serve_one(std::shared_ptr<connection> c, blob::provide_environment& env,
+                          blob::provide_options options)
 {
-    const close_reason why = co_await blob::provide(c, env, {});
+    const close_reason why = co_await blob::provide(c, env, std::move(options));
     static_cast<void>(why);  // getters come and go
     c->close(0, "");
 }
 
 awaitable<void> accept_all(quic::listener from, scope& children, blob::provide_environment& env,
-                           mischief how)
+                           blob::provide_options options, mischief how)
 {
     for (;;) {
         auto next = co_await from.accept();
         if (!next) break;
         auto c = std::make_shared<wrapped_connection>(std::move(next).assume_value(), how);
-        children.spawn(serve_one(std::move(c), env));
+        children.spawn(serve_one(std::move(c), env, options));
     }
 }
 
@@ -179,8 +180,10 @@ awaitable<void> provide_from(quic::endpoint& ep, store::blob_store& store, const
     if (const auto at = args.get("corrupt")) how.corrupt = to_number(*at);
     if (const auto at = args.get("truncate")) how.truncate = to_number(*at);
     if (const auto at = args.get("stall")) how.stall = to_number(*at);
+    blob::provide_options options;
+    options.request_timeout = args.seconds("request-timeout", 20);
     scope children(ep.get_executor());
-    children.spawn(accept_all(ep.listen(blob::alpn), children, env, how));
+    children.spawn(accept_all(ep.listen(blob::alpn), children, env, options, how));
     say("ready");
     co_await wait_for_end_of_input();
     children.request_stop();
@@ -193,7 +196,8 @@ awaitable<void> provide_from(quic::endpoint& ep, store::blob_store& store, const
 awaitable<bool> provide(std::vector<std::string> input)
 {
     const arguments args(input,
-                         {"bind", "store", "partial", "missing-at", "corrupt", "truncate", "stall"},
+                         {"bind", "store", "partial", "missing-at", "corrupt", "truncate", "stall",
+                          "request-timeout"},
                          {"mem", "hashseq", "hashseq-missing"});
     std::optional<store_folder> folder;
     std::shared_ptr<store::blob_store> store;
