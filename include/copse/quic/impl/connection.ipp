@@ -23,7 +23,13 @@ inline ngtcp2_callbacks make_callbacks() noexcept
     ngtcp2_callbacks c{};
     c.client_initial = ngtcp2_crypto_client_initial_cb;
     c.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb;
-    c.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb;
+    c.recv_crypto_data = [](ngtcp2_conn* conn, auto level, std::uint64_t offset,
+                            const std::uint8_t* data, std::size_t n, void* user) {
+        if (self(user).session_) {
+            return ::ngtcp2_crypto_recv_crypto_data_cb(conn, level, offset, data, n, user);
+        }
+        return self(user).on_late_crypto({reinterpret_cast<const std::byte*>(data), n});
+    };
     c.encrypt = ngtcp2_crypto_encrypt_cb;
     c.decrypt = ngtcp2_crypto_decrypt_cb;
     c.hp_mask = ngtcp2_crypto_hp_mask_cb;

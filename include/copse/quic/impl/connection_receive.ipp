@@ -42,6 +42,10 @@ void connection_state::after_read()
         established_ = true;
         alpn_ = selected_alpn(session_);
         peer_id_ = *peer_.found;
+        // 15 KiB that an established connection does not need: ngtcp2 updates keys by itself, and
+        // what TLS may still say is read by on_late_crypto().
+        ::ngtcp2_conn_set_tls_native_handle(conn_, nullptr);
+        ::gnutls_deinit(std::exchange(session_, nullptr));
         established_changed_.notify_all();
         owner_->established(shared_from_this());
     }
@@ -139,6 +143,13 @@ int connection_state::on_handshake_completed()
     if (!peer_.found) return NGTCP2_ERR_CALLBACK_FAILURE;
     completed_now_ = true;
     return 0;
+}
+
+int connection_state::on_late_crypto(byte_view data)
+{
+    if (late_.receive(data, !server_)) return 0;
+    ::ngtcp2_conn_set_tls_alert(conn_, alert_unexpected_message);
+    return NGTCP2_ERR_CRYPTO;
 }
 
 std::shared_ptr<stream_state> connection_state::adopt(std::int64_t id)

@@ -16,6 +16,7 @@ namespace copse::quic::detail {
 inline constexpr std::uint8_t alert_unknown_ca = 48;
 inline constexpr std::uint64_t crypto_error_base = 0x100;  // RFC 9001 section 4.8
 inline constexpr std::uint64_t alert_no_application_protocol = 120;
+inline constexpr std::uint8_t alert_unexpected_message = 10;
 inline constexpr std::size_t max_reason = 256;
 // Flush for credit alone once this much came back, or a quarter of the smallest window if that is
 // less: before ngtcp2's smallest threshold.

@@ -10,6 +10,7 @@
 #include <copse/core/event.hpp>
 #include <copse/core/scope.hpp>
 #include <copse/core/transport.hpp>
+#include <copse/quic/detail/post_handshake.hpp>
 #include <copse/quic/endpoint.hpp>
 #include <copse/quic/impl/ngtcp2_api.hpp>
 #include <copse/quic/impl/tls.hpp>
@@ -208,6 +209,7 @@ public:
 
     // ngtcp2's callbacks.
     int on_handshake_completed();
+    int on_late_crypto(byte_view data);
     int on_stream_data(std::uint32_t flags, std::int64_t id, byte_view data, stream_state* s);
     int on_stream_open(std::int64_t id);
     int on_stream_close(std::uint32_t flags, std::int64_t id, std::uint64_t code, stream_state* s);
@@ -236,6 +238,8 @@ public:
     std::string alpn_;
     socket_address remote_;
     std::unique_ptr<qlog_sink> qlog_;
+    gnutls_session_t session_ = nullptr;  ///< null again when the handshake is complete
+    post_handshake late_;
     bool dirty_ = false;       ///< in the endpoint's list of connections to flush
     timestamp armed_ = never;  ///< its entry in the endpoint's deadlines
 
@@ -266,7 +270,6 @@ private:
     tls_peer peer_;
     ngtcp2_crypto_conn_ref ref_{};
     ngtcp2_conn* conn_ = nullptr;
-    gnutls_session_t session_ = nullptr;
     std::size_t socket_ = 0;
     socket_address local_;
     std::set<connection_id> ids_;
