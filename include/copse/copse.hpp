@@ -14,6 +14,7 @@
 #include <copse/blob/download.hpp>
 #include <copse/blob/error.hpp>
 #include <copse/blob/fetch.hpp>
+#include <copse/blob/observe.hpp>
 #include <copse/blob/provide.hpp>
 #include <copse/blob/ticket.hpp>
 #include <copse/blob/wire.hpp>
@@ -30,6 +31,7 @@
 #include <copse/core/error.hpp>
 #include <copse/core/file.hpp>
 #include <copse/core/offload.hpp>
+#include <copse/core/rate_limit.hpp>
 #include <copse/core/result.hpp>
 #include <copse/core/run.hpp>
 #include <copse/core/scope.hpp>
