@@ -97,6 +97,9 @@ public:
     /// \par Errors `transport_errc::stream_stopped`, connection errors.
     /// \par Cancellation total.
     virtual awaitable<result<void>> acknowledged() = 0;
+    /// Bytes from the start of the stream that the peer's transport has acknowledged without a gap; 0
+    /// where a transport cannot tell.
+    virtual std::uint64_t acknowledged_bytes() const noexcept { return 0; }
     /// Waits until the peer stops or closes: the way to notice that nobody reads any more.
     /// Returns the error. \par Cancellation total.
     virtual awaitable<std::error_code> stopped() = 0;

@@ -60,6 +60,8 @@ public:
         }
     }
 
+    std::uint64_t acknowledged_bytes() const noexcept override { return s_->acked; }
+
     awaitable<std::error_code> stopped() override
     {
         for (;;) {
