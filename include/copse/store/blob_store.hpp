@@ -110,6 +110,11 @@ public:
     /// \par Errors store_errc::busy, store_errc::size_changed, the system's codes.
     virtual result<std::shared_ptr<blob_writer>> open_partial(const hash::digest& root,
                                                               std::uint64_t size) = 0;
+    /// Has `changed` called after what status() says of a blob may have changed, as long as the
+    /// returned handle lives (and maybe once more at the moment of its release). From any thread, and
+    /// from inside calls of the store: `changed` must return at once and not call the store.
+    /// \return null when blobs of this store never change.
+    virtual std::shared_ptr<void> watch(const hash::digest& root, std::function<void()> changed);
 };
 
 }  // namespace copse::store

@@ -55,6 +55,7 @@ public:
     /// has everything present and ignores writes.
     result<std::shared_ptr<blob_writer>> open_partial(const hash::digest& root,
                                                       std::uint64_t size) override;
+    std::shared_ptr<void> watch(const hash::digest& root, std::function<void()> changed) override;
 
     /// Moves a complete blob out of the store, to a path on the same file system, and forgets it.
     /// Blocking. Sync the target's directory afterwards for durability.

@@ -29,6 +29,7 @@ public:
     result<std::shared_ptr<blob_reader>> open(const hash::digest& root) override;
     result<std::shared_ptr<blob_writer>> open_partial(const hash::digest& root,
                                                       std::uint64_t size) override;
+    std::shared_ptr<void> watch(const hash::digest& root, std::function<void()> changed) override;
 
     /// Bytes that count against the limit now.
     [[nodiscard]] std::size_t used() const noexcept;

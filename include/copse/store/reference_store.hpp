@@ -35,6 +35,7 @@ public:
     /// Always fails with store_errc::read_only.
     result<std::shared_ptr<blob_writer>> open_partial(const hash::digest& root,
                                                       std::uint64_t size) override;
+    std::shared_ptr<void> watch(const hash::digest& root, std::function<void()> changed) override;
 
     /// Files open now, for tests and tables of limits.
     [[nodiscard]] std::size_t open_files() const;

@@ -18,4 +18,9 @@ result<std::array<std::byte, 64>> blob_reader::pair(bao::subtree node)
     return out;
 }
 
+std::shared_ptr<void> blob_store::watch(const hash::digest&, std::function<void()>)
+{
+    return nullptr;
+}
+
 }  // namespace copse::store

@@ -169,6 +169,7 @@ public:
         if (failure_) return failure_;
         const auto recorded = record(pending);
         if (!recorded) failure_ = recorded.error();  // later records would name pairs that are lost
+        else state_->watchers.notify(blob_->root);
         return recorded;
     }
 
@@ -183,6 +184,7 @@ public:
         if (pending.present != everything(blob_->size)) return store_errc::incomplete;
         const auto finished = complete(pending, durable);
         if (!finished) failure_ = finished.error();
+        else state_->watchers.notify(blob_->root);
         return finished;
     }
 

@@ -5,6 +5,7 @@
 #include <copse/store/bits_core.hpp>
 #include <copse/store/detail/pages.hpp>
 #include <copse/store/detail/verify_file.hpp>
+#include <copse/store/detail/watch_list.hpp>
 #include <copse/store/error.hpp>
 #include <copse/store/folder_store.hpp>
 
@@ -95,6 +96,7 @@ public:
 
     /// One opening, taking or removing at a time: they look first and act then.
     std::mutex opening;
+    detail::watch_list watchers;
 
 private:
     result<void> settle();

@@ -115,7 +115,14 @@ result<void> folder_store::take(const hash::digest& root, const std::string& tar
     // First, so that a crash in between leaves no record that a later partial blob could inherit.
     COPSE_TRYV(state_->remove_side(root, detail::bits_suffix));
     COPSE_TRYV(state_->fs().rename(whole.path, target, replace));
-    return state_->forget(root);
+    COPSE_TRYV(state_->forget(root));
+    state_->watchers.notify(root);
+    return outcome::success();
+}
+
+std::shared_ptr<void> folder_store::watch(const hash::digest& root, std::function<void()> changed)
+{
+    return state_->watchers.add(root, std::move(changed));
 }
 
 result<void> folder_store::copy(const hash::digest& root, const std::string& target, bool replace)
@@ -164,6 +171,7 @@ result<void> folder_store::remove(const hash::digest& root)
     }
     COPSE_TRYV(state_->forget(root));
     if (!found) return store_errc::missing;
+    state_->watchers.notify(root);
     return outcome::success();
 }
 

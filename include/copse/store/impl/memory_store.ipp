@@ -4,6 +4,7 @@
 #include <copse/bao/outboard.hpp>
 #include <copse/hash/blake3.hpp>
 #include <copse/store/detail/pages.hpp>
+#include <copse/store/detail/watch_list.hpp>
 #include <copse/store/error.hpp>
 #include <copse/store/memory_store.hpp>
 
@@ -19,9 +20,11 @@ namespace detail {
 // One blob. What is behind the mutex may be read by readers on other threads while it arrives; the
 // bytes of pages are not: nobody reads chunks that were not checkpointed.
 struct memory_blob {
-    memory_blob(const hash::digest& r, std::uint64_t s, std::shared_ptr<page_limit> limit)
+    memory_blob(const hash::digest& r, std::uint64_t s, std::shared_ptr<page_limit> limit,
+                std::shared_ptr<watch_list> w)
         : root(r),
           size(s),
+          watchers(std::move(w)),
           data(s, data_page, limit),
           pairs(bao::outboard_size(s), pair_page, limit)
     {}
@@ -31,6 +34,7 @@ struct memory_blob {
 
     const hash::digest root;
     const std::uint64_t size;
+    const std::shared_ptr<watch_list> watchers;
     paged_bytes data;
     paged_bytes pairs;
     mutable std::mutex mutex;
@@ -60,6 +64,7 @@ struct memory_store::state {
     }
 
     const std::shared_ptr<detail::page_limit> limit;
+    const std::shared_ptr<detail::watch_list> watchers = std::make_shared<detail::watch_list>();
     std::mutex mutex;
     std::map<hash::digest, std::shared_ptr<detail::memory_blob>> blobs;
 };
@@ -132,19 +137,25 @@ public:
             const auto kept = blob_->pairs.write(run.bytes, run.index * bao::pair_size);
             if (!kept && !failure_) failure_ = kept.error();
         }
-        present_ |= chunks.full_groups(count);
+        const bao::chunk_ranges whole = chunks.full_groups(count);
+        fresh_bytes_ += whole.chunk_total() * hash::chunk_size;
+        present_ |= whole;
         proven_ = proven_ || chunks.contains(count - 1);
     }
-    bool checkpoint_due() const noexcept override { return false; }
+    bool checkpoint_due() const noexcept override { return fresh_bytes_ >= checkpoint_bytes; }
     std::function<result<void>()> checkpoint() override
     {
+        fresh_bytes_ = 0;
         return [blob = blob_, present = present_, proven = proven_,
                 failure = failure_]() -> result<void> {
             if (failure)
                 return failure;  // pairs did not fit: the groups below them cannot be served
-            const std::lock_guard lock(blob->mutex);
-            blob->present |= present;
-            blob->proven = blob->proven || proven;
+            {
+                const std::lock_guard lock(blob->mutex);
+                blob->present |= present;
+                blob->proven = blob->proven || proven;
+            }
+            blob->watchers->notify(blob->root);
             return outcome::success();
         };
     }
@@ -158,10 +169,14 @@ public:
     }
 
 private:
+    // Readers and observers see what arrives this much later.
+    static constexpr std::uint64_t checkpoint_bytes = std::uint64_t{4} << 20;
+
     std::shared_ptr<memory_blob> blob_;
     const bool complete_;
     bao::chunk_ranges present_;
     bool proven_ = false;
+    std::uint64_t fresh_bytes_ = 0;  // committed since the last checkpoint
     std::error_code failure_;
 };
 
@@ -181,27 +196,39 @@ result<hash::digest> memory_store::add(byte_view bytes)
         const std::lock_guard lock(old->mutex);
         if (old->writing) return store_errc::busy;
     }
-    auto blob = std::make_shared<detail::memory_blob>(root, bytes.size(), state_->limit);
+    auto blob =
+        std::make_shared<detail::memory_blob>(root, bytes.size(), state_->limit, state_->watchers);
     COPSE_TRYV(blob->data.write(bytes, 0));
     COPSE_TRYV(blob->pairs.write(outboard.pairs(), 0));
     blob->present = bao::chunk_ranges::range(0, bao::chunk_count(bytes.size()));
     blob->proven = true;
-    const std::lock_guard lock(state_->mutex);
-    state_->blobs[root] = std::move(blob);
+    {
+        const std::lock_guard lock(state_->mutex);
+        state_->blobs[root] = std::move(blob);
+    }
+    state_->watchers->notify(root);
     return root;
 }
 
 result<void> memory_store::remove(const hash::digest& root)
 {
-    const std::lock_guard lock(state_->mutex);
-    const auto at = state_->blobs.find(root);
-    if (at == state_->blobs.end()) return store_errc::missing;
     {
-        const std::lock_guard blob_lock(at->second->mutex);
-        if (at->second->writing) return store_errc::busy;
+        const std::lock_guard lock(state_->mutex);
+        const auto at = state_->blobs.find(root);
+        if (at == state_->blobs.end()) return store_errc::missing;
+        {
+            const std::lock_guard blob_lock(at->second->mutex);
+            if (at->second->writing) return store_errc::busy;
+        }
+        state_->blobs.erase(at);
     }
-    state_->blobs.erase(at);
+    state_->watchers->notify(root);
     return outcome::success();
+}
+
+std::shared_ptr<void> memory_store::watch(const hash::digest& root, std::function<void()> changed)
+{
+    return state_->watchers->add(root, std::move(changed));
 }
 
 result<availability> memory_store::status(const hash::digest& root)
@@ -247,7 +274,7 @@ result<std::shared_ptr<blob_writer>> memory_store::open_partial(const hash::dige
     }
     // Where a claimed size was wrong, so are the positions of pairs: start again.
     if (!blob || blob->size != size) {
-        blob = std::make_shared<detail::memory_blob>(root, size, state_->limit);
+        blob = std::make_shared<detail::memory_blob>(root, size, state_->limit, state_->watchers);
     }
     {
         const std::lock_guard blob_lock(blob->mutex);

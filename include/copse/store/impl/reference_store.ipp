@@ -3,6 +3,7 @@
 
 #include <copse/bao/outboard.hpp>
 #include <copse/store/detail/pages.hpp>
+#include <copse/store/detail/watch_list.hpp>
 #include <copse/store/error.hpp>
 #include <copse/store/reference_store.hpp>
 
@@ -103,6 +104,7 @@ struct reference_store::state {
 
     file_system& fs;
     const std::size_t max_open;
+    detail::watch_list watchers;
     mutable std::mutex mutex;
     std::map<hash::digest, std::shared_ptr<const detail::referenced_blob>> blobs;
     std::list<open_file> open_order;  // used last comes first
@@ -180,8 +182,11 @@ void reference_store::add(imported_file file)
     blob->path = std::move(file.path);
     blob->identity = file.identity;
     blob->index = std::move(file.index);
-    const std::lock_guard lock(state_->mutex);
-    state_->blobs[file.root] = std::move(blob);
+    {
+        const std::lock_guard lock(state_->mutex);
+        state_->blobs[file.root] = std::move(blob);
+    }
+    state_->watchers.notify(file.root);
 }
 
 hash::digest reference_store::add_bytes(shared_bytes bytes)
@@ -191,9 +196,18 @@ hash::digest reference_store::add_bytes(shared_bytes bytes)
         std::make_shared<const bao::outboard>(bao::outboard::build(bytes.bytes, extent_groups));
     blob->bytes = std::move(bytes);
     const hash::digest root = blob->index->root();
-    const std::lock_guard lock(state_->mutex);
-    state_->blobs[root] = std::move(blob);
+    {
+        const std::lock_guard lock(state_->mutex);
+        state_->blobs[root] = std::move(blob);
+    }
+    state_->watchers.notify(root);
     return root;
+}
+
+std::shared_ptr<void> reference_store::watch(const hash::digest& root,
+                                             std::function<void()> changed)
+{
+    return state_->watchers.add(root, std::move(changed));
 }
 
 result<availability> reference_store::status(const hash::digest& root)
