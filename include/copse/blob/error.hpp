@@ -47,6 +47,11 @@ enum class blob_errc {
     ticket_mistyped,     ///< A character that tickets never have, or one too many; copy it again.
     ticket_too_large,    ///< Longer, or with more addresses, than a ticket may be.
     unsupported_ticket,  ///< Of another kind or a newer version; use the program it is for.
+
+    // Observe and push.
+    bad_observation,  ///< An item of an observed provider makes no sense; drop the peer.
+    push_failed,      ///< It could not store the data or found it wrong; check yours, retry later.
+    not_confirmed,    ///< It took the data and does not show it in time; ask again, or push again.
 };
 
 inline const std::error_category& blob_category() noexcept
@@ -86,6 +91,9 @@ inline const std::error_category& blob_category() noexcept
             case blob_errc::ticket_mistyped: return "the ticket was mistyped or not copied whole";
             case blob_errc::ticket_too_large: return "the ticket is too large";
             case blob_errc::unsupported_ticket: return "not a ticket of this kind";
+            case blob_errc::bad_observation: return "what is said to be there makes no sense";
+            case blob_errc::push_failed: return "the receiver could not store what was pushed";
+            case blob_errc::not_confirmed: return "the receiver does not show what was pushed";
             }
             return "unknown blob error";
         }

@@ -1,4 +1,4 @@
-// The getter: one Get request over a connection, verified as it streams, into a store.
+// The getter: a Get or GetMany request over a connection, verified as it streams, into a store.
 #pragma once
 
 #include <copse/blob/wire.hpp>
@@ -6,6 +6,7 @@
 #include <copse/core/asio.hpp>
 #include <copse/core/duration.hpp>
 #include <copse/core/offload.hpp>
+#include <copse/core/rate_limit.hpp>
 #include <copse/core/result.hpp>
 #include <copse/core/transport.hpp>
 #include <copse/disk/leaf_pool.hpp>
@@ -31,7 +32,7 @@ struct fetch_environment {
 
 /// A blob of the answer whose size is known and proven.
 struct fetched_blob {
-    std::uint64_t index = 0;  ///< 0: the blob named in the request, i + 1: child i
+    std::uint64_t index = 0;  ///< 0: the blob named in the request, i + 1: child i; of many: hash i
     hash::digest hash;        ///< of its content
     std::uint64_t size = 0;   ///< proven by its last chunk
     bool complete = false;    ///< the store has all of it now
@@ -39,7 +40,7 @@ struct fetched_blob {
 
 /// How a fetch behaves. The defaults suit files between machines.
 struct fetch_options {
-    /// A fetch that verifies nothing for this long is given up.
+    /// A fetch that receives less than `least_progress_bytes` in this time is given up.
     std::chrono::nanoseconds progress_timeout = std::chrono::seconds(30);
     /// Larger blobs are refused before anything of them is stored.
     std::uint64_t max_blob_size = std::numeric_limits<std::int64_t>::max();
@@ -47,6 +48,9 @@ struct fetch_options {
     std::size_t window = 4U << 20;
     /// Finished blobs survive power loss, not only kill -9.
     bool durable = false;
+    /// Limits the rate of payload, null for none: credit is given late, so that the sender slows. It
+    /// may be shared and must outlive the fetch. What is under way at first, a window, is not slowed.
+    rate_limiter* rate = nullptr;
     /// Called on the executor with bytes newly verified and stored. Must not throw.
     std::function<void(std::uint64_t)> progress;
     /// Called on the executor with each run of verified bytes of a blob, in ascending order, also of
@@ -87,5 +91,12 @@ struct fetch_diagnostics {
 awaitable<result<fetch_report>> fetch(std::shared_ptr<connection> c, get_request request,
                                       fetch_environment& env, fetch_options options,
                                       fetch_diagnostics& where);
+
+/// The same for chunks of several blobs, which need not be a sequence. At most
+/// `max_get_many_hashes` of them; a provider may refuse less.
+/// \par Errors as fetch(), `blob_errc::request_too_large` before anything is sent.
+awaitable<result<fetch_report>> fetch_many(std::shared_ptr<connection> c, get_many_request request,
+                                           fetch_environment& env, fetch_options options,
+                                           fetch_diagnostics& where);
 
 }  // namespace copse::blob

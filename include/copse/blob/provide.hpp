@@ -1,10 +1,12 @@
-// The provider: answers Get requests of a connection from a store.
+// The provider: answers the requests of a connection from a store.
 #pragma once
 
 #include <copse/blob/wire.hpp>
 #include <copse/core/asio.hpp>
+#include <copse/core/credit.hpp>
 #include <copse/core/duration.hpp>
 #include <copse/core/offload.hpp>
+#include <copse/core/rate_limit.hpp>
 #include <copse/core/result.hpp>
 #include <copse/core/transport.hpp>
 #include <copse/disk/leaf_pool.hpp>
@@ -20,6 +22,46 @@ namespace copse::blob {
 /// Buffers of a provider's pool are at least this large: an extent of 256 KiB with its hash pairs.
 inline constexpr std::size_t provide_buffer_bytes = (256U << 10) + (8U << 10);
 
+/// What the connections of one provider may use together.
+struct provide_limits {
+    /// Connections; a further one is closed with `wire_code::limit` and the reason "limit".
+    std::size_t connections = 1024;
+    /// Requests that are answered at the same time; a further one is reset with `wire_code::limit`.
+    std::size_t requests = 4096;
+    /// Observers at the same time; a further one is reset with `wire_code::limit`.
+    std::size_t observers = 4096;
+    /// Bytes a second that are sent in all, 0 for no limit.
+    std::uint64_t upload_bytes_per_s = 0;
+};
+
+/// What happened at a provider since it began.
+struct provide_counters {
+    std::uint64_t requests = 0;   ///< streams that were opened
+    std::uint64_t malformed = 0;  ///< of these: not understood
+    std::uint64_t refused = 0;    ///< of these: refused by policy
+    std::uint64_t limited = 0;    ///< of these: over a limit
+    std::uint64_t reclaimed =
+        0;  ///< of these: reset since they held buffers that others waited for
+    std::uint64_t connections_refused = 0;  ///< not counted above
+};
+
+/// Limits and counters that all connections of a provider share.
+/// \par Threads one executor. \par Lifetime must outlive the connections that use it.
+struct provide_share {
+    /// Takes all limits as they are.
+    explicit provide_share(const provide_limits& limits = {})
+        : connections("provide: connections", limits.connections),
+          requests("provide: requests", limits.requests),
+          observers("provide: observers", limits.observers),
+          upload(limits.upload_bytes_per_s)
+    {}
+    budget connections;         ///< that are served now
+    budget requests;            ///< that are answered now
+    budget observers;           ///< that are told of changes now
+    rate_limiter upload;        ///< of everything that is sent
+    provide_counters counters;  ///< since the beginning
+};
+
 /// What a provider works with; all of it must outlive provide(), and `buffers` the connection too,
 /// which keeps what was sent until it is acknowledged.
 struct provide_environment {
@@ -27,28 +69,104 @@ struct provide_environment {
     offload_pool& pool;        ///< where data is read and verified
     disk::leaf_pool& buffers;  ///< bounds data read and not yet acknowledged, over all connections;
                                ///< its extents hold `provide_buffer_bytes`
+    provide_share* share = nullptr;  ///< null: no limit over all connections
+};
+
+/// What a hook answers.
+enum class verdict {
+    allow,        ///< go on
+    refuse,       ///< `wire_code::permission`: do not ask again
+    limit,        ///< `wire_code::limit`: ask later
+    unavailable,  ///< `wire_code::internal`: as if it were not there
+};
+
+/// Which request an event is about.
+struct request_info {
+    std::uint64_t number = 0;               ///< counts the requests of a connection from 0
+    request_type type = request_type::get;  ///< its kind, once that is known
+    endpoint_id peer;                       ///< who asks
+};
+
+/// A blob of an answer.
+struct provided_blob {
+    std::uint64_t index = 0;  ///< 0: the blob named in the request, i + 1: child i; of many: hash i
+    hash::digest hash;        ///< of its content
+    std::uint64_t size = 0;   ///< in bytes
+};
+
+/// How far an answer is.
+struct blob_position {
+    std::uint64_t index = 0;  ///< the blob
+    std::uint64_t end =
+        0;  ///< bytes of it up to here were given to the transport, as far as wanted
 };
 
 /// How one request went.
 struct provide_report {
-    hash::digest root;                ///< the blob that was asked for
+    hash::digest root;                ///< the blob that was asked for; of a GetMany the first
     std::error_code error;            ///< empty: answered in full
-    std::uint64_t payload_bytes = 0;  ///< leaf bytes given to the transport
-    std::uint64_t other_bytes = 0;    ///< headers and hash pairs
+    std::uint64_t payload_bytes = 0;  ///< leaf bytes given to the transport; of a push, received
+    std::uint64_t other_bytes = 0;    ///< headers and hash pairs, likewise
     std::uint64_t blobs = 0;          ///< blobs answered in full
     bool acknowledged = false;        ///< the getter has received the end
+    request_info request;             ///< which request it was
+    std::chrono::nanoseconds duration{};  ///< since it began to arrive
+};
+
+/// What a program may decide and hear about. Each may be empty. They are called on the executor,
+/// must not throw and must not close the connection or end the provider inside the call.
+struct provide_hooks {
+    /// Whether the peer may ask anything: otherwise the connection is closed with the code.
+    std::function<verdict(const connection&)> admit;
+    /// Whether this Get, GetMany or Observe is answered: otherwise it is reset with the code.
+    std::function<verdict(const request_info&, const request&)> authorise;
+    /// Whether this push is stored. Without this hook every push is refused.
+    std::function<verdict(const request_info&, const push_request&)> authorise_push;
+
+    /// A connection was admitted.
+    std::function<void(const connection&)> opened;
+    /// An admitted connection ended.
+    std::function<void(const connection&, const close_reason&)> closed;
+    /// A request was decoded and is about to be answered.
+    std::function<void(const request_info&, const request&)> received;
+    /// A blob of the answer begins.
+    std::function<void(const request_info&, const provided_blob&)> blob_started;
+    /// More was given to the transport; this is how far it goes.
+    std::function<void(const request_info&, const blob_position&)> progressed;
+    /// Payload bytes of this request that the peer's transport has acknowledged so far.
+    std::function<void(const request_info&, std::uint64_t)> confirmed;
 };
 
 /// How requests of a connection are answered.
 struct provide_options {
     /// A request that is not complete after this long is refused.
     std::chrono::nanoseconds request_timeout = std::chrono::seconds(20);
-    /// A getter that takes nothing for this long is given up.
+    /// A getter that takes nothing for this long is given up, as is a pusher that sends nothing.
     std::chrono::nanoseconds progress_timeout = std::chrono::seconds(60);
+    /// While others wait for buffers, a getter that acknowledges less than 16 KiB in this time is
+    /// reset with `wire_code::limit`; one that is not heard of at all loses its connection.
+    std::chrono::nanoseconds reclaim_timeout = std::chrono::seconds(5);
     /// Requests of one connection that are answered at the same time; more wait unread.
     std::size_t max_requests = 32;
-    /// Bytes read for one connection and not yet acknowledged by it; more are not read.
+    /// Observers of one connection; a further one is reset with `wire_code::limit`.
+    std::size_t max_observers = 16;
+    /// Requests that make no sense; with one more the connection is closed (`permission`).
+    std::size_t max_malformed = 64;
+    /// Hashes of a GetMany; a request with more is refused.
+    std::size_t max_hashes = max_get_many_hashes;
+    /// Bytes read for one connection and not yet acknowledged by it; more are not read. While others
+    /// wait for buffers it is one buffer.
     std::size_t connection_bytes = 4U << 20;
+    /// Bytes a second that one connection is sent, 0 for no limit.
+    std::uint64_t upload_bytes_per_s = 0;
+    /// Larger blobs that are pushed are refused before anything of them is stored.
+    std::uint64_t max_pushed_blob = std::uint64_t{64} << 30;
+    /// Kinds of request that are answered; others are reset with `wire_code::permission`.
+    bool serve_get = true;
+    bool serve_get_many = true;  ///< likewise
+    bool serve_observe = true;   ///< likewise
+    /// Decisions and events.
+    provide_hooks hooks;
     /// Called on the executor with payload bytes given to the transport. Must not throw.
     std::function<void(std::uint64_t)> progress;
     /// Called on the executor at the end of each request. Must not throw.

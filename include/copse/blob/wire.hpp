@@ -29,6 +29,12 @@ inline constexpr std::string_view alpn = "/iroh-bytes/4";
 /// Largest body of a request behind its type byte; a real provider drops longer ones too.
 inline constexpr std::size_t max_request_bytes = 1024 * 1024;
 
+/// Most hashes of a GetMany request; with all of 32 bytes they fill a quarter of a request.
+inline constexpr std::size_t max_get_many_hashes = 8192;
+
+/// A peer that moves this much within a timeout for progress is slow, not stalled.
+inline constexpr std::uint64_t least_progress_bytes = 16U << 10;
+
 /// Codes of RESET_STREAM and STOP_SENDING on request streams, and of a refused connection.
 enum class wire_code : std::uint64_t {
     dropped = 0,     ///< The peer lost interest.

@@ -88,6 +88,9 @@ public:
     /// What is lent, was lent at most, and was refused.
     [[nodiscard]] const budget& limits() const noexcept { return budget_; }
 
+    /// Whether anybody waits for a buffer.
+    [[nodiscard]] bool contended() const noexcept { return !waiting_.empty(); }
+
     /// A buffer of at least `bytes`, or nothing when the pool is used up or others wait longer.
     /// \pre bytes <= extent_bytes().
     [[nodiscard]] std::optional<buffer> try_take(std::size_t bytes, const waiter* self = nullptr);

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <copse/blob/download.hpp>
-#include <copse/blob/impl/fetch.ipp>
+#include <copse/blob/impl/receive.ipp>
 
 #include <algorithm>
 #include <map>

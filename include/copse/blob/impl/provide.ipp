@@ -1,185 +1,116 @@
-// Answers to Get requests: a blocking part that reads and verifies on the pool, and a coroutine that
-// feeds the stream.
+// The requests of one connection: who is let in, what is asked, and how it ends.
 #pragma once
 
-#include <copse/bao/encode_core.hpp>
-#include <copse/blob/impl/fetch.ipp>
+#include <copse/blob/impl/observe_serve.ipp>
+#include <copse/blob/impl/receive.ipp>
+#include <copse/blob/impl/send.ipp>
 #include <copse/blob/provide.hpp>
+#include <copse/codec/varint.hpp>
 #include <copse/core/event.hpp>
 #include <copse/core/race.hpp>
 #include <copse/core/scope.hpp>
-#include <copse/store/error.hpp>
 
 #include <algorithm>
-#include <cassert>
-#include <cstring>
-#include <list>
+#include <utility>
 
 namespace copse::blob {
 
 namespace detail {
 
-inline constexpr std::size_t answer_extent_groups = 16;
-
-/// The answer to one request as a sequence of filled buffers. Blocking; one thread at a time.
-class answer {
-public:
-    answer(store::blob_store& from, get_request wanted)
-        : from_(from), request_(std::move(wanted)), cursor_(request_.ranges)
-    {}
-
-    /// Fills `out` with as much of the answer as fits, verified; less only at the end.
-    /// \return bytes written; done() says whether more follow.
-    /// \par Errors after an error the bytes of this call are worthless, earlier ones are good.
-    result<std::size_t> fill(byte_span out)
-    {
-        std::size_t used = 0;
-        while (!done_) {
-            if (!core_) {
-                COPSE_TRYV(next_blob());
-                if (done_) break;
-            }
-            if (prefix_.empty() && !extent_) {
-                COPSE_TRY(extent_, next_extent());
-                if (prefix_.empty() && !extent_) {
-                    core_.reset();
-                    reader_.reset();
-                    ++blobs_;
-                    continue;
-                }
-            }
-            const std::size_t needed = prefix_.size() + (extent_ ? extent_->wire_bytes : 0);
-            if (needed > out.size() - used) break;
-            std::memcpy(out.data() + used, prefix_.data(), prefix_.size());
-            used += prefix_.size();
-            other_ += prefix_.size();
-            prefix_.clear();
-            if (extent_) {
-                COPSE_TRYV(write_extent(*extent_, out.subspan(used, extent_->wire_bytes)));
-                used += extent_->wire_bytes;
-                extent_.reset();
-            }
-        }
-        return used;
+inline std::error_code to_error(verdict v) noexcept
+{
+    switch (v) {
+    case verdict::allow: break;
+    case verdict::refuse: return blob_errc::refused;
+    case verdict::limit: return blob_errc::rate_limited;
+    case verdict::unavailable: return blob_errc::not_available;
     }
+    return {};
+}
 
-    [[nodiscard]] bool done() const noexcept { return done_; }
-    [[nodiscard]] std::uint64_t payload_bytes() const noexcept { return payload_; }
-    [[nodiscard]] std::uint64_t other_bytes() const noexcept { return other_; }
-    [[nodiscard]] std::uint64_t blobs() const noexcept { return blobs_; }
+inline bool is_malformed(const std::error_code& e) noexcept
+{
+    return e == blob_errc::malformed_request || e == blob_errc::unknown_request ||
+           e == blob_errc::request_too_large;
+}
+
+/// Reads requests, no byte more than belongs to them.
+class request_reader {
+public:
+    /// \param refuses says by the first byte whether to go on.
+    template <class Refuses>
+    static awaitable<result<request>> read(recv_stream& from, Refuses refuses)
+    {
+        std::vector<std::byte> bytes(1);
+        const auto first = co_await from.read(bytes);
+        if (!first) co_return first.error();
+        if (first.assume_value() == 0) co_return blob_errc::malformed_request;
+        const auto type = decode_request_type(bytes[0]);
+        if (!type) co_return type.error();
+        const std::error_code refused = refuses(type.assume_value());
+        if (refused) co_return refused;
+        std::error_code error;
+        if (type.assume_value() == request_type::push) error = co_await read_prefixed(from, bytes);
+        else error = co_await read_to_end(from, bytes);
+        if (error) co_return error;
+        auto decoded = decode_request(bytes);
+        co_return decoded;
+    }
 
 private:
-    result<void> next_blob()
+    static awaitable<std::error_code> read_to_end(recv_stream& from, std::vector<std::byte>& bytes)
     {
-        const auto index = cursor_.next_wanted(next_index_);
-        if (!index) {
-            done_ = true;
-            return outcome::success();
+        std::vector<std::byte> part(4096);
+        for (;;) {
+            const auto n = co_await from.read(part);
+            if (!n) co_return n.error();
+            if (n.assume_value() == 0) co_return std::error_code{};
+            if (bytes.size() + n.assume_value() > 1 + max_request_bytes) {
+                co_return blob_errc::request_too_large;
+            }
+            bytes.insert(bytes.end(), part.begin(),
+                         part.begin() + static_cast<std::ptrdiff_t>(n.assume_value()));
         }
-        hash::digest id = request_.hash;
-        if (*index > 0) {
-            if (!sequence_) {
-                COPSE_TRY(sequence_, read_blob(from_, request_.hash, max_hash_sequence_bytes));
-                if (!hash_sequence::is_valid_size(sequence_->size())) {
-                    return blob_errc::bad_hash_sequence;
+    }
+
+    // What follows the request of a push is its data.
+    static awaitable<std::error_code> read_prefixed(recv_stream& from,
+                                                    std::vector<std::byte>& bytes)
+    {
+        for (;;) {
+            const std::error_code ec = co_await read_exactly(from, bytes, 1);
+            if (ec) co_return ec;
+            const auto length = codec::decode_varint<std::uint64_t>(byte_view(bytes).subspan(1));
+            if (length) {
+                if (length.assume_value().value > max_request_bytes) {
+                    co_return blob_errc::request_too_large;
                 }
+                const auto n = static_cast<std::size_t>(length.assume_value().value);
+                const std::error_code body = co_await read_exactly(from, bytes, n);
+                co_return body;
             }
-            const std::uint64_t child = *index - 1;
-            if (child >= sequence_->size() / 32) {
-                done_ = true;
-                return outcome::success();
+            if (length.error() != codec::codec_errc::truncated) {
+                co_return blob_errc::malformed_request;
             }
-            std::memcpy(id.bytes.data(), sequence_->data() + 32 * child, 32);
         }
-        next_index_ = *index + 1;
-        COPSE_TRY(reader_, from_.open(id));
-        core_.emplace(id, reader_->size(), cursor_.ranges(), answer_extent_groups);
-        const bao::chunk_ranges groups = core_->selected().round_up_to_groups();
-        const std::uint64_t chunks = bao::chunk_count(reader_->size());
-        present_ = reader_->present();
-        const auto needed = groups & bao::chunk_ranges::range(0, chunks);
-        if (!(needed - present_).empty()) return store::store_errc::missing;
-        return outcome::success();
     }
 
-    result<std::optional<bao::extent_job>> next_extent()
+    // Memory follows what has arrived, not what was announced.
+    static awaitable<std::error_code> read_exactly(recv_stream& from, std::vector<std::byte>& bytes,
+                                                   std::size_t count)
     {
-        std::error_code failed;
-        std::array<std::byte, bao::pair_size> pair{};
-        bao::mismatch where;
-        const auto lookup = [&](const bao::upper_pair& at) -> bao::pair_view {
-            const bool full = reader_->pair_granularity() == bao::group_chunks;
-            const auto read = reader_->read_pairs(full ? at.group_index : at.extent_index, pair);
-            if (!read && !failed) failed = read.error();
-            return pair;
-        };
-        auto extent = core_->next(lookup, prefix_, where);
-        if (failed) return failed;
-        return extent;
+        while (count > 0) {
+            const std::size_t had = bytes.size();
+            const std::size_t part = std::min<std::size_t>(count, 4096);
+            bytes.resize(had + part);
+            const auto n = co_await from.read(byte_span(bytes).subspan(had));
+            bytes.resize(had + (n ? n.assume_value() : 0));
+            if (!n) co_return n.error();
+            if (n.assume_value() == 0) co_return blob_errc::malformed_request;
+            count -= n.assume_value();
+        }
+        co_return std::error_code{};
     }
-
-    result<void> write_extent(const bao::extent_job& job, byte_span out)
-    {
-        bao::mismatch where;
-        if (job.whole) {
-            // From the file to its place in the answer; the pairs go into the gaps.
-            const bao::extent_layout plan = layout(job);
-            std::array<byte_span, bao::max_extent_groups> parts;
-            std::size_t n = 0;
-            for (const auto& leaf : plan.leaves())
-                parts[n++] = out.subspan(leaf.out_offset, leaf.length);
-            COPSE_TRYV(reader_->read(std::span<const byte_span>(parts).first(n), job.offset()));
-            COPSE_TRYV(bao::finish_extent(job, out, where));
-            payload_ += job.length();
-            other_ += job.wire_bytes - job.length();
-            return outcome::success();
-        }
-        scratch_.resize(job.length());
-        const bool have_all = present_.covers(job.node.first, job.node.end());
-        std::vector<std::byte> pairs;
-        if (have_all) {
-            const byte_span all(scratch_);
-            COPSE_TRYV(reader_->read(std::span(&all, 1), job.offset()));
-        } else {
-            const bao::chunk_ranges groups = job.needed_groups();
-            for (std::size_t i = 0; i < groups.interval_count(); ++i) {
-                const auto part = groups.interval(i);
-                const std::uint64_t first = bao::byte_offset(part.first);
-                const std::uint64_t end = bao::byte_end(part.end, job.size);
-                const byte_span bytes =
-                    byte_span(scratch_).subspan(static_cast<std::size_t>(first - job.offset()),
-                                                static_cast<std::size_t>(end - first));
-                COPSE_TRYV(reader_->read(std::span(&bytes, 1), first));
-            }
-            pairs.resize((job.groups() - 1) * bao::pair_size);
-            COPSE_TRYV(reader_->read_pairs(job.pair_index, pairs));
-        }
-        COPSE_TRYV(bao::encode_extent(job, scratch_, pairs, out, where));
-        std::uint64_t leaf = 0;
-        for (std::size_t i = 0; i < job.selected.interval_count(); ++i) {
-            const auto part = job.selected.interval(i);
-            leaf += bao::byte_end(part.end, job.size) - bao::byte_offset(part.first);
-        }
-        payload_ += leaf;
-        other_ += job.wire_bytes - leaf;
-        return outcome::success();
-    }
-
-    store::blob_store& from_;
-    get_request request_;
-    ranges_seq::cursor cursor_;
-    std::uint64_t next_index_ = 0;
-    std::optional<std::vector<std::byte>> sequence_;
-    std::shared_ptr<store::blob_reader> reader_;
-    bao::chunk_ranges present_;
-    std::optional<bao::encode_core> core_;
-    std::optional<bao::extent_job> extent_;
-    std::vector<std::byte> prefix_;
-    std::vector<std::byte> scratch_;
-    std::uint64_t payload_ = 0;
-    std::uint64_t other_ = 0;
-    std::uint64_t blobs_ = 0;
-    bool done_ = false;
 };
 
 /// The requests of one connection.
@@ -189,224 +120,272 @@ public:
         : connection_(std::move(c)),
           env_(env),
           options_(std::move(options)),
-          share_(std::make_shared<shared_limit>(connection_->get_executor(),
-                                                options_.connection_bytes)),
+          sender_(connection_, env_, sender_limits(options_)),
           requests_(connection_->get_executor()),
-          watcher_(connection_->get_executor())
-    {
-        assert(options_.connection_bytes >= provide_buffer_bytes);
-        assert(env_.buffers.extent_bytes() >= provide_buffer_bytes);
-    }
+          watchers_(connection_->get_executor()),
+          freed_(connection_->get_executor())
+    {}
 
     awaitable<close_reason> run()
     {
-        watcher_.spawn(watch());
-        std::error_code stopped;
-        for (;;) {
-            stopped = co_await requests_.wait_below(options_.max_requests);
-            if (stopped) break;
-            auto next = co_await connection_->accept_bi();
-            if (!next) {
-                stopped = next.error();
-                break;
-            }
-            requests_.spawn(serve(std::move(next).assume_value()));
+        close_reason why;
+        credit place;
+        if (env_.share) place = env_.share->connections.try_take(1);
+        const verdict admitted = admit(place);
+        if (admitted != verdict::allow) {
+            if (env_.share) ++env_.share->counters.connections_refused;
+            turn_away(admitted);
+            why.error = to_error(admitted);
+            co_return why;
         }
+        if (options_.hooks.opened) options_.hooks.opened(*connection_);
+        watchers_.spawn(sender_.watch());
+        if (options_.hooks.confirmed) watchers_.spawn(sender_.confirm(options_.hooks.confirmed));
+        why.error = co_await accept();
         requests_.request_stop();
         const auto joined = co_await requests_.join();
         static_cast<void>(joined);  // requests report through options_.finished
-        watcher_.request_stop();
-        const auto watched = co_await watcher_.join();
+        watchers_.request_stop();
+        const auto watched = co_await watchers_.join();
         static_cast<void>(watched);
         // What is still under way holds buffers of the environment, which may end now too.
-        if (share_->held.used() > 0)
+        if (sender_.held() > 0)
             connection_->close(static_cast<std::uint64_t>(wire_code::dropped), {});
-        close_reason why;
-        why.error = stopped;
         if (const auto closed = connection_->why_closed()) why = *closed;
+        if (options_.hooks.closed) options_.hooks.closed(*connection_, why);
         co_return why;
     }
 
 private:
-    /// What the watchdog sees of a request.
-    struct active {
-        send_stream* send = nullptr;
-        std::uint64_t moved = 0;  ///< bytes given to the transport
-        std::uint64_t seen = 0;
-        int quiet = 0;
-        bool starved = false;  ///< waits for a buffer that others hold: not the getter's fault
-    };
-
-    struct slot_waiter final : disk::leaf_pool::waiter {
-        explicit slot_waiter(const executor& ex) : came(ex) {}
-        void buffer_available() noexcept override { came.notify_all(); }
-        event came;
-    };
-
-    /// What one connection may hold. Lives as long as its buffers: the transport keeps those of a
-    /// stream that was reset or cancelled until they are acknowledged, longer than the provider.
-    struct shared_limit {
-        shared_limit(const executor& ex, std::size_t bytes)
-            : held("provide: buffers of a connection", bytes), returned(ex)
-        {}
-        budget held;
-        event returned;
-    };
-
-    /// A filled buffer that the transport keeps until it is acknowledged.
-    struct sent_buffer {
-        sent_buffer(std::shared_ptr<shared_limit> l, disk::leaf_pool::buffer b, credit c)
-            : limit(std::move(l)), buffer(std::move(b)), share(std::move(c))
-        {}
-        sent_buffer(const sent_buffer&) = delete;
-        sent_buffer& operator=(const sent_buffer&) = delete;
-        ~sent_buffer()
+    /// A request's place among those that are answered at the same time.
+    class place_of_request {
+    public:
+        explicit place_of_request(provider& p) : provider_(&p) { ++provider_->answering_; }
+        place_of_request(const place_of_request&) = delete;
+        place_of_request& operator=(const place_of_request&) = delete;
+        ~place_of_request() { leave(); }
+        void leave() noexcept
         {
-            share.reset();
-            limit->returned.notify_all();
+            if (!provider_) return;
+            --provider_->answering_;
+            std::exchange(provider_, nullptr)->freed_.notify_all();
         }
-        std::shared_ptr<shared_limit> limit;
-        disk::leaf_pool::buffer buffer;
-        credit share;
+
+    private:
+        provider* provider_;
     };
 
-    awaitable<void> watch()
+    static answer_sender::limits sender_limits(const provide_options& o)
     {
-        for (;;) {
-            const std::error_code ec = co_await sleep_for(options_.progress_timeout / 4);
-            if (ec) co_return;
-            for (active& a : active_) {
-                if (a.moved != std::exchange(a.seen, a.moved) || a.starved) a.quiet = 0;
-                else if (++a.quiet == 4)
-                    a.send->reset(static_cast<std::uint64_t>(wire_code::limit));
+        return {o.connection_bytes, o.upload_bytes_per_s, o.progress_timeout, o.reclaim_timeout};
+    }
+
+    verdict admit(const credit& place) const
+    {
+        if (env_.share && !place) return verdict::limit;
+        return options_.hooks.admit ? options_.hooks.admit(*connection_) : verdict::allow;
+    }
+
+    void turn_away(verdict v)
+    {
+        const wire_code code = to_wire_code(to_error(v));
+        const char* reason = "internal";
+        if (code == wire_code::permission) reason = "permission";
+        else if (code == wire_code::limit) reason = "limit";
+        connection_->close(static_cast<std::uint64_t>(code), reason);
+    }
+
+    awaitable<std::error_code> accept()
+    {
+        for (std::uint64_t number = 0;; ++number) {
+            while (answering_ >= options_.max_requests) {
+                const std::error_code ec = co_await freed_.wait();
+                if (ec) co_return ec;
             }
+            auto next = co_await connection_->accept_bi();
+            if (!next) co_return next.error();
+            requests_.spawn(serve(std::move(next).assume_value(), number));
         }
     }
 
-    awaitable<void> serve(bidi_stream stream)
+    awaitable<void> serve(bidi_stream stream, std::uint64_t number)
     {
+        place_of_request place(*this);
+        const time_point began = monotonic_clock::now();
         provide_report report;
-        const std::error_code error = co_await answer_request(stream, report);
-        report.error = error;
-        if (error) {
-            const wire_code code = to_wire_code(error);
-            stream.send->reset(static_cast<std::uint64_t>(code));
-            stream.recv->stop(static_cast<std::uint64_t>(code));
+        report.request.number = number;
+        report.request.peer = connection_->peer();
+        if (env_.share) ++env_.share->counters.requests;
+        report.error = co_await answer_request(stream, report, place);
+        report.duration = monotonic_clock::now() - began;
+        if (report.error) {
+            const auto code = static_cast<std::uint64_t>(to_wire_code(report.error));
+            stream.send->reset(code);
+            stream.recv->stop(code);
+            count(report.error);
         }
         if (options_.finished) options_.finished(report);
     }
 
-    awaitable<std::error_code> answer_request(bidi_stream& stream, provide_report& report)
+    void count(const std::error_code& error)
     {
-        auto reading = read_request(*stream.recv);
+        const bool malformed = is_malformed(error);
+        if (env_.share) {
+            provide_counters& c = env_.share->counters;
+            if (malformed) ++c.malformed;
+            else if (error == blob_errc::refused || error == blob_errc::unsupported_request)
+                ++c.refused;
+            else if (error == blob_errc::rate_limited) ++c.limited;
+        }
+        if (malformed && ++malformed_ > options_.max_malformed)
+            connection_->close(static_cast<std::uint64_t>(wire_code::permission), "permission");
+    }
+
+    // By the first byte: a kind that is not served is refused before its body arrives.
+    [[nodiscard]] std::error_code refuses(request_type type) const
+    {
+        const bool served = type == request_type::get        ? options_.serve_get
+                            : type == request_type::get_many ? options_.serve_get_many
+                            : type == request_type::observe
+                                ? options_.serve_observe
+                                : static_cast<bool>(options_.hooks.authorise_push);
+        return served ? std::error_code{} : blob_errc::unsupported_request;
+    }
+
+    [[nodiscard]] std::error_code decide(const request_info& info, const request& what) const
+    {
+        if (const auto* const push = std::get_if<push_request>(&what))
+            return to_error(options_.hooks.authorise_push(info, *push));
+        if (const auto* const many = std::get_if<get_many_request>(&what)) {
+            if (many->hashes.size() > options_.max_hashes) return blob_errc::refused;
+        }
+        return options_.hooks.authorise ? to_error(options_.hooks.authorise(info, what))
+                                        : std::error_code{};
+    }
+
+    awaitable<std::error_code> answer_request(bidi_stream& stream, provide_report& report,
+                                              place_of_request& place)
+    {
+        const auto early = [this, &report](request_type type) {
+            report.request.type = type;
+            return refuses(type);
+        };
+        auto reading = request_reader::read(*stream.recv, early);
         auto wanted = co_await with_timeout(std::move(reading), options_.request_timeout);
         if (!wanted) co_return wanted.error();
-        report.root = wanted.assume_value().hash;
-        answer reply(env_.store, std::move(wanted).assume_value());
-        const auto entry = active_.insert(active_.end(), active{});
-        entry->send = stream.send.get();
-        const std::error_code error = co_await send_answer(reply, *stream.send, *entry);
-        report.payload_bytes = reply.payload_bytes();
-        report.other_bytes = reply.other_bytes();
-        report.blobs = reply.blobs();
-        if (!error) {
-            stream.send->finish();
-            const auto acknowledged = co_await stream.send->acknowledged();
-            report.acknowledged = acknowledged.has_value();
-            active_.erase(entry);
-            if (!acknowledged) co_return acknowledged.error();
-            co_return std::error_code{};
+        request what = std::move(wanted).assume_value();
+        const std::error_code refused = decide(report.request, what);
+        if (refused) co_return refused;
+        if (options_.hooks.received) options_.hooks.received(report.request, what);
+
+        std::error_code error;
+        if (auto* const observe = std::get_if<observe_request>(&what)) {
+            report.root = observe->hash;
+            place.leave();
+            error = co_await observe_blob(stream, observe->hash);
+            co_return error;
         }
-        active_.erase(entry);
+        credit shared;
+        if (env_.share) {
+            shared = env_.share->requests.try_take(1);
+            if (!shared) co_return blob_errc::rate_limited;
+        }
+        if (auto* const push = std::get_if<push_request>(&what)) {
+            selection pushed(std::move(push->content));
+            error = co_await take_push(stream, std::move(pushed), report);
+            co_return error;
+        }
+        if (auto* const many = std::get_if<get_many_request>(&what)) {
+            selection listed(std::move(*many));
+            error = co_await send_answer(stream, std::move(listed), report);
+            co_return error;
+        }
+        selection one(std::move(std::get<get_request>(what)));
+        error = co_await send_answer(stream, std::move(one), report);
         co_return error;
     }
 
-    awaitable<result<get_request>> read_request(recv_stream& from)
+    awaitable<std::error_code> send_answer(bidi_stream& stream, selection wanted,
+                                           provide_report& report)
     {
-        std::vector<std::byte> bytes;
-        std::vector<std::byte> part(4096);
-        for (;;) {
-            const auto n = co_await from.read(part);
-            if (!n) co_return n.error();
-            if (n.assume_value() == 0) break;
-            if (bytes.size() + n.assume_value() > 1 + max_request_bytes) {
-                co_return blob_errc::request_too_large;
-            }
-            bytes.insert(bytes.end(), part.begin(),
-                         part.begin() + static_cast<std::ptrdiff_t>(n.assume_value()));
-        }
-        auto decoded = decode_request(bytes);
-        if (!decoded) co_return blob_errc::malformed_request;
-        auto* const get = std::get_if<get_request>(&decoded.assume_value());
-        if (!get) co_return blob_errc::unsupported_request;
-        co_return std::move(*get);
+        const provide_hooks& hooks = options_.hooks;
+        report.root = wanted.root;
+        answer reply(env_.store, std::move(wanted), static_cast<bool>(hooks.blob_started));
+        sending progress(*stream.send);
+        progress.request = report.request;
+        progress.confirms = static_cast<bool>(hooks.confirmed);
+        const answer_sender::sent_function sent = [this, &report](answer& of,
+                                                                  std::uint64_t payload) {
+            tell_progress(report.request, of, payload);
+        };
+        const std::error_code error = co_await sender_.send(reply, progress, sent);
+        report.payload_bytes = reply.payload_bytes();
+        report.other_bytes = reply.other_bytes();
+        report.blobs = reply.blobs();
+        report.acknowledged = !error;
+        if (!error && hooks.confirmed && progress.confirmed < report.payload_bytes)
+            hooks.confirmed(report.request, report.payload_bytes);
+        co_return error;
     }
 
-    awaitable<std::error_code> send_answer(answer& reply, send_stream& to, active& progress)
+    void tell_progress(const request_info& info, answer& of, std::uint64_t payload)
     {
-        while (!reply.done()) {
-            auto share = co_await take_share();
-            if (!share) co_return share.error();
-            progress.starved = true;
-            auto slot = co_await take_buffer();
-            progress.starved = false;
-            if (!slot) co_return slot.error();
-            const auto taken = std::make_shared<sent_buffer>(share_, std::move(slot).assume_value(),
-                                                             std::move(share).assume_value());
-            const std::uint64_t payload = reply.payload_bytes();
-            auto job = [&reply, &taken] { return reply.fill(taken->buffer.bytes()); };
-            const auto filled = co_await offload(env_.pool, job);
-            if (!filled) co_return filled.error();
-            if (filled.assume_value() == 0) continue;
-            shared_bytes data;
-            data.bytes = taken->buffer.bytes().first(filled.assume_value());
-            data.owner = taken;
-            const auto sent = co_await to.write(std::move(data));
-            if (!sent) co_return sent.error();
-            progress.moved += filled.assume_value();
-            if (options_.progress) options_.progress(reply.payload_bytes() - payload);
+        const provide_hooks& hooks = options_.hooks;
+        if (hooks.blob_started) {
+            for (const provided_blob& b : of.take_started()) hooks.blob_started(info, b);
         }
+        if (hooks.progressed) hooks.progressed(info, of.position());
+        if (options_.progress) options_.progress(payload);
+    }
+
+    awaitable<std::error_code> observe_blob(bidi_stream& stream, hash::digest root)
+    {
+        if (observing_ >= options_.max_observers) co_return blob_errc::rate_limited;
+        credit shared;
+        if (env_.share) {
+            shared = env_.share->observers.try_take(1);
+            if (!shared) co_return blob_errc::rate_limited;
+        }
+        ++observing_;
+        const std::error_code error =
+            co_await serve_observer(*stream.send, root, env_.store, env_.pool);
+        --observing_;
+        co_return error;
+    }
+
+    // There is no answer to a push: its end is given at once, and failure stops the data.
+    awaitable<std::error_code> take_push(bidi_stream& stream, selection pushed,
+                                         provide_report& report)
+    {
+        report.root = pushed.root;
+        stream.send->finish();
+        fetch_environment into{env_.store, env_.pool, env_.buffers};
+        fetch_options options;
+        options.progress_timeout = options_.progress_timeout;
+        options.max_blob_size = options_.max_pushed_blob;
+        fetch_diagnostics where;
+        receive_session session(connection_->get_executor(), std::move(pushed), into,
+                                std::move(options), where, wire_code::internal);
+        const auto ready = co_await session.prepare();
+        if (!ready) co_return ready.error();
+        const auto received = co_await session.run(*stream.recv);
+        report.payload_bytes = session.report().payload_bytes;
+        report.other_bytes = session.report().other_bytes;
+        report.blobs = session.report().blobs;
+        if (!received) co_return received.error();
         co_return std::error_code{};
-    }
-
-    // A getter that went away keeps its share until the idle timeout, and no more than that.
-    awaitable<result<credit>> take_share()
-    {
-        for (;;) {
-            credit share = share_->held.try_take(provide_buffer_bytes);
-            if (share) co_return std::move(share);
-            const std::error_code ec = co_await share_->returned.wait();
-            if (ec) co_return ec;
-        }
-    }
-
-    awaitable<result<disk::leaf_pool::buffer>> take_buffer()
-    {
-        auto at_once = env_.buffers.try_take(provide_buffer_bytes);
-        if (at_once) co_return std::move(*at_once);
-        slot_waiter waiter(connection_->get_executor());
-        env_.buffers.wait(waiter);
-        for (;;) {
-            auto slot = env_.buffers.try_take(provide_buffer_bytes, &waiter);
-            if (slot) {
-                env_.buffers.leave(waiter);
-                co_return std::move(*slot);
-            }
-            const std::error_code ec = co_await waiter.came.wait();
-            if (ec) {
-                env_.buffers.leave(waiter);
-                co_return ec;
-            }
-        }
     }
 
     std::shared_ptr<connection> connection_;
     provide_environment& env_;
     provide_options options_;
-    std::shared_ptr<shared_limit> share_;
+    answer_sender sender_;
     scope requests_;
-    scope watcher_;
-    std::list<active> active_;
+    scope watchers_;
+    event freed_;
+    std::size_t answering_ = 0;
+    std::size_t observing_ = 0;
+    std::size_t malformed_ = 0;
 };
 
 }  // namespace detail

@@ -1,0 +1,559 @@
+// Receiving an answer: the sink that decodes in the receive path, the loop that verifies and stores.
+#pragma once
+
+#include <copse/bao/decode_core.hpp>
+#include <copse/blob/collection.hpp>
+#include <copse/blob/fetch.hpp>
+#include <copse/blob/impl/selection.ipp>
+#include <copse/core/event.hpp>
+#include <copse/core/race.hpp>
+#include <copse/core/scope.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+namespace copse::blob::detail {
+
+/// A blob of the answer from its first byte until it is stored.
+struct incoming_blob {
+    std::uint64_t index = 0;
+    hash::digest hash;
+    bao::decode_core decoder;
+    std::shared_ptr<store::blob_writer> writer;
+    std::uint64_t counted_leaf_bytes = 0;
+    std::uint64_t verified_end = 0;
+    bool proven = false;
+
+    incoming_blob(std::uint64_t i, const hash::digest& h, bao::chunk_ranges ranges,
+                  const bao::decode_options& options)
+        : index(i), hash(h), decoder(h, std::move(ranges), options)
+    {}
+};
+
+/// A received extent on its way to the store.
+struct incoming_extent {
+    std::shared_ptr<incoming_blob> blob;
+    std::optional<bao::filled_extent> filled;
+    std::optional<bao::verified_extent> verified;
+    disk::leaf_pool::buffer buffer;
+    std::uint64_t leaf_bytes = 0;
+    std::optional<std::uint64_t> failed_at;  ///< where verifying or writing failed
+    bool last = false;                       ///< nothing of the blob follows
+};
+
+/// Receives one answer: the sink that decodes in the receive path, and the loop that verifies and
+/// stores. Used by the getter, and by a provider that is pushed to.
+class receive_session final : public stream_sink, public disk::leaf_pool::waiter {
+public:
+    /// \param on_failure code that the sender is told when its bytes are wrong.
+    receive_session(executor ex, selection wanted, fetch_environment& env, fetch_options options,
+                    fetch_diagnostics& where, wire_code on_failure)
+        : env_(env),
+          options_(std::move(options)),
+          where_(where),
+          wanted_(std::move(wanted)),
+          on_failure_(on_failure),
+          cursor_(wanted_.ranges),
+          changed_(ex),
+          children_(ex)
+    {
+        where_.hash = wanted_.root;
+    }
+
+    /// Finds the children's hashes in the store, unless they come with the answer.
+    awaitable<result<void>> prepare()
+    {
+        if (!wanted_.wants_children()) co_return outcome::success();
+        auto job = [this] { return read_blob(env_.store, wanted_.root, max_hash_sequence_bytes); };
+        auto found = co_await offload(env_.pool, job);
+        if (found) co_return take_sequence(std::move(found).assume_value());
+        if (wanted_.ranges.at(0) != bao::chunk_ranges::all()) co_return found.error();
+        co_return outcome::success();  // they come with the root
+    }
+
+    /// Receives everything. What was verified stays stored, whatever happens.
+    awaitable<result<fetch_report>> run(recv_stream& from)
+    {
+        recv_ = &from;
+        const std::size_t window = recv_->request_window(options_.window);
+        const std::size_t part =
+            std::clamp<std::size_t>(window / 4, hash::group_size, bao::max_extent_bytes);
+        decode_.extent_bytes = std::bit_floor(std::min(part, env_.buffers.extent_bytes()));
+        decode_.max_size = options_.max_blob_size;
+        advance();
+        recv_->attach(*this);
+        children_.spawn(watch_stream());
+        children_.spawn(watch_progress());
+
+        std::error_code error = co_await receive();
+        // Everything below runs to its end, also when this fetch was cancelled.
+        recv_->detach();
+        if (waiting_) env_.buffers.leave(*this);
+        children_.request_stop();
+        const auto joined = co_await children_.join();
+        static_cast<void>(joined);  // the watchers report through members
+        if (error) salvage();
+        while (!filled_.empty()) {
+            const std::error_code late = co_await process();
+            if (!error) error = late;
+            if (late) filled_.clear();
+        }
+        const std::error_code kept = co_await checkpoint_all();
+        if (!error) error = kept;
+        where_.peer_code = recv_->reset_code();
+        if (error) co_return error;
+        co_return report_;
+    }
+
+    [[nodiscard]] const fetch_report& report() const noexcept { return report_; }
+
+    // ---- in the receive path ----
+
+    result<sink_verdict> consume(byte_view data) noexcept override
+    {
+        sink_verdict out;
+        for (;;) {
+            advance();
+            if (!wants_bytes_ || data.empty()) break;
+            bao::decode_core& decoder = current_->decoder;
+            const std::uint64_t leaf_before = decoder.leaf_bytes();
+            const auto taken = decoder.push(data);
+            if (!taken) {
+                failure_ = from_bao(taken.error());
+                note(*current_, decoder.where().offset());
+                changed_.notify_all();
+                return failure_;
+            }
+            const std::size_t n = taken.assume_value();
+            data = data.subspan(n);
+            out.accepted += n;
+            // Headers and hash pairs are used up; leaves are credited when they are written.
+            out.credit += n - static_cast<std::size_t>(decoder.leaf_bytes() - leaf_before);
+        }
+        received_ += out.accepted;
+        report_.other_bytes += out.credit;
+        if (finished_ && !data.empty()) {
+            failure_ = blob_errc::extra_data;
+            changed_.notify_all();
+            return failure_;
+        }
+        return out;
+    }
+
+    std::uint64_t stop_code() const noexcept override
+    {
+        return static_cast<std::uint64_t>(on_failure_);
+    }
+
+    void buffer_available() noexcept override
+    {
+        buffer_came_ = true;
+        changed_.notify_all();
+    }
+
+private:
+    // Moves on as far as possible without bytes: extents out, buffers in, the next blob.
+    void advance() noexcept
+    {
+        wants_bytes_ = false;
+        if (failure_) return;
+        for (;;) {
+            if (!current_ && !next_blob()) return;
+            bao::decode_core& decoder = current_->decoder;
+            if (auto extent = decoder.take_extent()) {
+                incoming_extent e;
+                e.blob = current_;
+                e.filled.emplace(std::move(*extent));
+                e.buffer = std::move(buffer_);
+                e.leaf_bytes = decoder.leaf_bytes() - current_->counted_leaf_bytes;
+                current_->counted_leaf_bytes = decoder.leaf_bytes();
+                push(std::move(e));
+            } else if (decoder.finished()) {
+                if (filled_.empty() || filled_.back().blob != current_) {
+                    incoming_extent end;
+                    end.blob = current_;
+                    push(std::move(end));
+                }
+                filled_.back().last = true;
+                current_.reset();
+            } else if (decoder.needs_buffer()) {
+                auto buffer = env_.buffers.try_take(decoder.buffer_bytes(), this);
+                if (!buffer) {
+                    waiting_ = true;
+                    env_.buffers.wait(*this);
+                    return;
+                }
+                if (std::exchange(waiting_, false)) env_.buffers.leave(*this);
+                buffer_ = std::move(*buffer);
+                decoder.provide_buffer(buffer_.bytes().first(decoder.buffer_bytes()));
+            } else {
+                wants_bytes_ = true;
+                return;
+            }
+        }
+    }
+
+    void push(incoming_extent e)
+    {
+        filled_.push_back(std::move(e));
+        changed_.notify_all();
+    }
+
+    // False when there is none (then finished_ is set) or its hash is not known yet.
+    bool next_blob()
+    {
+        const auto index = cursor_.next_wanted(next_index_);
+        if (!index) return end_of_answer();
+        next_index_ = *index;  // the cursor does not go back when this is asked again
+        hash::digest id = wanted_.root;
+        if (wanted_.many) {
+            if (*index >= wanted_.listed.size()) return end_of_answer();
+            id = wanted_.listed[static_cast<std::size_t>(*index)];
+        } else if (*index > 0) {
+            if (!sequence_) return false;
+            const std::uint64_t child = *index - 1;
+            if (child >= sequence_->size() / 32) return end_of_answer();
+            std::memcpy(id.bytes.data(), sequence_->data() + 32 * child, 32);
+        }
+        current_ = std::make_shared<incoming_blob>(*index, id, cursor_.ranges(), decode_);
+        next_index_ = *index + 1;
+        return true;
+    }
+
+    bool end_of_answer()
+    {
+        if (!std::exchange(finished_, true)) changed_.notify_all();
+        return false;
+    }
+
+    void note(const incoming_blob& b, std::uint64_t offset)
+    {
+        where_.hash = b.hash;
+        where_.index = b.index;
+        where_.offset = offset;
+    }
+
+    // ---- on the executor, outside the receive path ----
+
+    awaitable<void> watch_stream()
+    {
+        const auto drained = co_await recv_->drained();
+        if (!drained && drained.error() == std::errc::operation_canceled) co_return;
+        ended_ = true;
+        if (!drained) end_error_ = drained.error();
+        changed_.notify_all();
+    }
+
+    awaitable<void> watch_progress()
+    {
+        // A quarter at a time, so that a stall is noticed at most a quarter late.
+        std::uint64_t received = 0;
+        int quiet = 0;
+        for (;;) {
+            const std::error_code ec = co_await sleep_for(options_.progress_timeout / 4);
+            if (ec) co_return;
+            const bool moved = received_ - received >= least_progress_bytes || waiting_ || busy_;
+            if (moved) {
+                received = received_;
+                quiet = 0;
+            } else if (++quiet == 4) {
+                stalled_ = true;
+                changed_.notify_all();
+                co_return;
+            }
+        }
+    }
+
+    awaitable<std::error_code> receive()
+    {
+        for (;;) {
+            if (!filled_.empty()) {
+                const std::error_code ec = co_await process();
+                if (ec) co_return ec;
+                continue;
+            }
+            if (failure_) co_return failure_;
+            if (buffer_came_ || !wants_bytes_) {
+                buffer_came_ = false;
+                advance();
+                if (!filled_.empty()) continue;
+                if (wants_bytes_ || finished_) recv_->resume();
+                if (!filled_.empty()) continue;
+                if (failure_) co_return failure_;
+            }
+            if (finished_ && (ended_ || stalled_)) {
+                // Complete and verified: how the stream ended makes no difference any more.
+                co_return std::error_code{};
+            }
+            if (ended_) co_return why_ended();
+            if (stalled_) {
+                if (current_) note(*current_, current_->verified_end);
+                co_return blob_errc::stalled;
+            }
+            const std::error_code ec = co_await changed_.wait();
+            if (ec) co_return ec;
+        }
+    }
+
+    std::error_code why_ended()
+    {
+        if (current_) note(*current_, current_->verified_end);
+        if (end_error_ == transport_errc::stream_reset) {
+            return from_wire_code(recv_->reset_code().value_or(0));
+        }
+        if (end_error_) return end_error_;
+        if (!current_) return blob_errc::truncated_response;
+        const auto end = current_->decoder.end_of_input();
+        // A blob that did not even begin is one the provider lacks, when it is the first.
+        if (!end && end.error() == bao::bao_errc::absent && report_.blobs > 0) {
+            return blob_errc::truncated_response;
+        }
+        return end ? std::error_code(blob_errc::truncated_response) : from_bao(end.error());
+    }
+
+    // After a failure: the complete leaves of the extent in progress are kept too.
+    void salvage()
+    {
+        if (!current_ || failure_) return;
+        if (auto extent = current_->decoder.take_interrupted()) {
+            incoming_extent e;
+            e.blob = current_;
+            e.filled.emplace(std::move(*extent));
+            e.buffer = std::move(buffer_);
+            e.leaf_bytes = current_->decoder.leaf_bytes() - current_->counted_leaf_bytes;
+            filled_.push_back(std::move(e));
+        }
+    }
+
+    // Verifies and writes what is filled, then declares it to the writers. One batch at a time.
+    awaitable<std::error_code> process()
+    {
+        std::deque<incoming_extent> batch = std::exchange(filled_, {});
+        busy_ = true;
+        auto job = [this, &batch] { return verify_and_write(batch); };
+        const auto stored = co_await offload(env_.pool, job);
+        std::vector<std::function<result<void>()>> jobs;
+        std::uint64_t credit = 0;
+        for (incoming_extent& e : batch) {
+            credit += e.leaf_bytes;
+            if (e.failed_at) note(*e.blob, *e.failed_at);
+            if (e.verified) declare(e, jobs);
+            if (e.last && stored) finish_blob(*e.blob, jobs);
+            // Slots go back in order, so that the longest waiting fetch is served first.
+            e.verified.reset();
+            e.filled.reset();
+            e.buffer = {};
+        }
+        // Credit that comes late slows the sender: that is how the rate is kept.
+        std::error_code stop;
+        if (options_.rate && credit > 0) stop = co_await options_.rate->take(credit);
+        recv_->release(static_cast<std::size_t>(credit));
+        result<void> kept = outcome::success();
+        if (!jobs.empty()) {
+            auto keep = [&jobs]() -> result<void> {
+                for (auto& one : jobs) {
+                    COPSE_TRYV(one());
+                }
+                return outcome::success();
+            };
+            kept = co_await offload(env_.pool, keep);
+        }
+        if (!stored) {
+            busy_ = false;
+            co_return stored.error();
+        }
+        if (!kept) {
+            busy_ = false;
+            co_return kept.error();
+        }
+        for (incoming_extent& e : batch) {
+            if (e.last) blob_is_over(*e.blob);
+        }
+        const std::error_code children = co_await load_children(batch);
+        busy_ = false;
+        if (stop) co_return stop;
+        advance();
+        if (wants_bytes_ || finished_)
+            recv_->resume();  // what is queued behind the end is too much
+        co_return children;
+    }
+
+    // On the pool.
+    result<void> verify_and_write(std::deque<incoming_extent>& batch)
+    {
+        for (incoming_extent& e : batch) {
+            if (!e.filled) continue;
+            bao::mismatch wrong;
+            auto verified = bao::verify(std::move(*e.filled), wrong);
+            if (!verified) {
+                e.failed_at = wrong.offset();
+                return from_bao(verified.error());
+            }
+            e.verified.emplace(std::move(verified).assume_value());
+            const auto written = write(*e.blob, *e.verified);
+            if (!written) {
+                e.verified.reset();
+                e.failed_at = e.blob->verified_end;
+                return written;
+            }
+        }
+        return outcome::success();
+    }
+
+    // On the pool. Only whole groups are stored: a provider cannot serve less.
+    result<void> write(incoming_blob& b, const bao::verified_extent& extent)
+    {
+        const std::uint64_t chunks = bao::chunk_count(extent.size());
+        const bao::chunk_ranges groups = extent.chunks().full_groups(chunks);
+        if (groups.empty() || extent.size() == 0) return outcome::success();
+        if (!b.writer) {
+            // A blob that a sequence names twice is stored by whoever came first.
+            if (storing_.contains(b.hash)) return outcome::success();
+            COPSE_TRY(b.writer, env_.store.open_partial(b.hash, extent.size()));
+            storing_.insert(b.hash);
+        }
+        for (std::size_t i = 0; i < groups.interval_count(); ++i) {
+            const bao::chunk_interval part = groups.interval(i);
+            const std::uint64_t first = bao::byte_offset(part.first);
+            const std::uint64_t end = bao::byte_end(part.end, extent.size());
+            const byte_view bytes =
+                extent.bytes().subspan(static_cast<std::size_t>(first - extent.offset()),
+                                       static_cast<std::size_t>(end - first));
+            COPSE_TRYV(b.writer->write(bytes, first));
+        }
+        return outcome::success();
+    }
+
+    void declare(incoming_extent& e, std::vector<std::function<result<void>()>>& jobs)
+    {
+        incoming_blob& b = *e.blob;
+        const bao::verified_extent& extent = *e.verified;
+        b.proven = b.proven || extent.proves_size();
+        std::uint64_t bytes = 0;
+        for (std::size_t i = 0; i < extent.piece_count(); ++i) {
+            const auto piece = extent[i];
+            bytes += piece.bytes.size();
+            b.verified_end = std::max(b.verified_end, piece.offset + piece.bytes.size());
+            if (options_.data) options_.data(b.index, piece.offset, piece.bytes);
+        }
+        report_.payload_bytes += bytes;
+        if (b.writer) {
+            std::vector<store::pair_run> runs;
+            for (std::size_t i = 0; i < extent.pair_run_count(); ++i) {
+                const auto run = extent.pairs(i);
+                runs.push_back({run.index, run.bytes});
+            }
+            b.writer->commit(extent.chunks(), runs);
+            report_.stored_bytes += bytes;
+            if (!e.last && b.writer->checkpoint_due()) jobs.push_back(b.writer->checkpoint());
+            open_blobs_[b.index] = e.blob;
+        }
+        if (options_.progress) options_.progress(bytes);
+    }
+
+    // The blob's part of the answer is over: complete, or only the parts that were asked for.
+    void finish_blob(incoming_blob& b, std::vector<std::function<result<void>()>>& jobs)
+    {
+        if (!b.writer) return;
+        const std::uint64_t size = b.writer->size();
+        if (b.writer->present().covers(0, bao::chunk_count(size))) {
+            jobs.push_back(b.writer->finish(options_.durable));
+            completed_.push_back(b.index);
+        } else {
+            jobs.push_back(b.writer->checkpoint());
+        }
+    }
+
+    void blob_is_over(incoming_blob& b)
+    {
+        const bool complete = std::erase(completed_, b.index) > 0;
+        const bool empty = b.decoder.size() == std::uint64_t{0} && b.proven;
+        if (complete || empty) ++report_.blobs;
+        if (b.writer) storing_.erase(b.hash);
+        b.writer.reset();
+        open_blobs_.erase(b.index);
+        if (options_.blob && b.proven) {
+            options_.blob({b.index, b.hash, *b.decoder.size(), complete || empty});
+        }
+    }
+
+    // Cancelled or failed: what was declared but not checkpointed.
+    awaitable<std::error_code> checkpoint_all()
+    {
+        std::vector<std::function<result<void>()>> jobs;
+        for (auto& [index, b] : open_blobs_) {
+            if (b->writer) jobs.push_back(b->writer->checkpoint());
+        }
+        if (jobs.empty()) co_return std::error_code{};
+        auto job = [&jobs]() -> result<void> {
+            for (auto& one : jobs) {
+                COPSE_TRYV(one());
+            }
+            return outcome::success();
+        };
+        const auto done = co_await offload(env_.pool, job);
+        if (!done) co_return done.error();
+        co_return std::error_code{};
+    }
+
+    // ---- children ----
+
+    awaitable<std::error_code> load_children(const std::deque<incoming_extent>& batch)
+    {
+        const bool root_over = std::ranges::any_of(
+            batch, [](const incoming_extent& e) { return e.last && e.blob->index == 0; });
+        if (!root_over || sequence_ || !wanted_.wants_children()) co_return std::error_code{};
+        auto job = [this] { return read_blob(env_.store, wanted_.root, max_hash_sequence_bytes); };
+        auto found = co_await offload(env_.pool, job);
+        if (!found) co_return found.error();
+        const auto taken = take_sequence(std::move(found).assume_value());
+        if (!taken) co_return taken.error();
+        co_return std::error_code{};
+    }
+
+    result<void> take_sequence(std::vector<std::byte> bytes)
+    {
+        if (!hash_sequence::is_valid_size(bytes.size())) return blob_errc::bad_hash_sequence;
+        sequence_ = std::move(bytes);
+        return outcome::success();
+    }
+
+    fetch_environment& env_;
+    fetch_options options_;
+    fetch_diagnostics& where_;
+    selection wanted_;
+    const wire_code on_failure_;
+    ranges_seq::cursor cursor_;
+    event changed_;
+    scope children_;
+    recv_stream* recv_ = nullptr;
+    bao::decode_options decode_;
+    fetch_report report_;
+
+    std::optional<std::vector<std::byte>> sequence_;  // the children's hashes, once known
+    std::uint64_t next_index_ = 0;
+    std::shared_ptr<incoming_blob> current_;  // the one whose bytes arrive
+    disk::leaf_pool::buffer buffer_;          // lent to current_'s decoder
+    std::deque<incoming_extent> filled_;
+    std::map<std::uint64_t, std::shared_ptr<incoming_blob>> open_blobs_;
+    std::vector<std::uint64_t> completed_;
+    std::set<hash::digest> storing_;  // blobs with an open writer
+    std::uint64_t received_ = 0;
+    std::error_code failure_;  // of the decoder
+    std::error_code end_error_;
+    bool wants_bytes_ = false;
+    bool waiting_ = false;  // queued at the pool
+    bool buffer_came_ = false;
+    bool finished_ = false;  // all blobs of the answer were decoded
+    bool ended_ = false;     // the stream is over
+    bool stalled_ = false;
+    bool busy_ = false;  // a batch is on the pool
+};
+
+}  // namespace copse::blob::detail
