@@ -34,7 +34,10 @@ TEST_CASE("rate_core: users who book in turn get equal parts", "[core][rate]")
         free[next] = now + bucket.book(1000, now);
         sent[next] += 1000;
     }
-    for (const std::uint64_t s : sent) CHECK(s == 1'000'000);
+    for (const std::uint64_t s : sent) {  // to one booking
+        CHECK(s >= 999'000);
+        CHECK(s <= 1'001'000);
+    }
     const auto took = now - time_point(1h);
     CHECK(took > 2990ms);
     CHECK(took < 3010ms);
