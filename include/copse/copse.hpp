@@ -39,7 +39,9 @@
 #include <copse/disk/leaf_pool.hpp>
 #include <copse/hash/blake3.hpp>
 #include <copse/hash/digest.hpp>
+#include <copse/quic/dial_report.hpp>
 #include <copse/quic/endpoint.hpp>
+#include <copse/quic/endpoint_statistics.hpp>
 #include <copse/quic/identity.hpp>
 #include <copse/quic/qlog.hpp>
 #include <copse/store/blob_store.hpp>

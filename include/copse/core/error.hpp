@@ -22,6 +22,7 @@ enum class transport_errc {
     no_usable_address,   ///< The peer's address holds nothing this endpoint can dial.
     limit_reached,       ///< A local limit (connections, streams, budget) is used up; retry later.
     sink_failed,         ///< The consumer of a stream refused its data.
+    refused,             ///< The peer takes no further connections now; try again later.
 };
 
 inline const std::error_category& transport_category() noexcept
@@ -48,6 +49,7 @@ inline const std::error_category& transport_category() noexcept
             case transport_errc::no_usable_address: return "no usable address of the peer is known";
             case transport_errc::limit_reached: return "a local limit is used up";
             case transport_errc::sink_failed: return "the stream's consumer refused its data";
+            case transport_errc::refused: return "the peer takes no connections now";
             }
             return "unknown transport error";
         }

@@ -7,6 +7,8 @@
 #include <copse/core/duration.hpp>
 #include <copse/core/result.hpp>
 #include <copse/core/transport.hpp>
+#include <copse/quic/dial_report.hpp>
+#include <copse/quic/endpoint_statistics.hpp>
 #include <copse/quic/identity.hpp>
 #include <copse/quic/qlog.hpp>
 
@@ -18,6 +20,14 @@
 #include <vector>
 
 namespace copse::quic {
+
+/// When an incoming handshake must first prove that its address is its own (RFC 9000 section 8.1.2):
+/// a Retry costs the dialler a round trip and us no memory.
+enum class retry_policy : std::uint8_t {
+    never,       ///< spoofed Initials may use up `max_handshakes`
+    under_load,  ///< while `retry_above` handshakes or more are pending
+    always,      ///< every time
+};
 
 /// Settings of an endpoint. The defaults suit file transfer between machines.
 struct endpoint_options {
@@ -57,9 +67,19 @@ struct endpoint_options {
     std::size_t datagram_receive_buffer = 256U << 10;
     /// Connections of the endpoint, both directions and handshakes together.
     std::size_t max_connections = 1024;
+    /// Incoming connections of one IPv4 address or IPv6 /64, handshakes included; by default only
+    /// `max_connections` counts.
+    std::size_t max_connections_per_source = SIZE_MAX;
     /// Incoming handshakes at the same time; more Initials are dropped until some finish.
     std::size_t max_handshakes = 256;
-    /// Accepted connections that wait for listener::accept(); more are refused.
+    /// When addresses are validated before anything is kept.
+    retry_policy retry = retry_policy::under_load;
+    /// Pending handshakes from which on `under_load` asks for validation.
+    std::size_t retry_above = 64;
+    /// How long a Retry token is good.
+    std::chrono::nanoseconds retry_token_lifetime = std::chrono::seconds(10);
+    /// Accepted connections that wait for listener::accept(); more are refused. Those that end while
+    /// they wait leave the queue.
     std::size_t accept_backlog = 64;
     /// Makes the qlog of each connection, for example qlog_directory(). Empty: none is written.
     qlog_factory qlog;
@@ -119,9 +139,13 @@ public:
 
     /// Dials a peer: all its UDP addresses, staggered; the first that proves the identity wins.
     /// \par Errors `no_usable_address`, `unreachable`, `peer_id_mismatch`, `no_common_protocol`,
-    ///      `handshake_timeout`, `limit_reached`, std::errc::invalid_argument for an impossible `alpn`.
+    ///      `handshake_timeout`, `refused`, `limit_reached`, std::errc::invalid_argument for an impossible `alpn`.
     /// \par Cancellation total: attempts are abandoned.
     awaitable<result<std::shared_ptr<connection>>> connect(endpoint_address peer, std::string alpn);
+    /// The same, and says what was tried, whether it succeeded or not.
+    /// \param report overwritten; must outlive the awaitable.
+    awaitable<result<std::shared_ptr<connection>>> connect(endpoint_address peer, std::string alpn,
+                                                           dial_report& report);
 
     /// Closes all connections with code 0, sends what must be sent, joins everything, closes the
     /// sockets. \par Cancellation none.
@@ -131,6 +155,8 @@ public:
     [[nodiscard]] std::size_t send_buffer_size() const noexcept;
     /// The same for receiving.
     [[nodiscard]] std::size_t receive_buffer_size() const noexcept;
+    /// Counters up to now.
+    [[nodiscard]] endpoint_statistics statistics() const noexcept;
     /// Connections alive now, handshakes included.
     [[nodiscard]] std::size_t connection_count() const noexcept;
 

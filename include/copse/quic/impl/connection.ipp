@@ -218,7 +218,8 @@ result<void> connection_state::start_client(const endpoint_id& peer, std::string
 result<void> connection_state::start_server(const ngtcp2_pkt_hd& header, std::size_t socket,
                                             const socket_address& local,
                                             const socket_address& remote,
-                                            std::span<const std::string> alpns)
+                                            std::span<const std::string> alpns,
+                                            const ngtcp2_cid* retried)
 {
     const endpoint_options& o = owner_->options;
     reserved_ = owner_->receive_budget.try_take(o.connection_window);
@@ -232,7 +233,12 @@ result<void> connection_state::start_server(const ngtcp2_pkt_hd& header, std::si
     ngtcp2_settings settings = make_settings(o, now);
     start_qlog(settings, header.dcid);
     ngtcp2_transport_params parameters = make_parameters(o);
-    set_original_dcid(parameters, header.dcid);
+    set_original_dcid(parameters, retried ? *retried : header.dcid);
+    if (retried) {
+        parameters.retry_scid = header.dcid;
+        parameters.retry_scid_present = 1;
+        set_token(settings, header);
+    }
     const ngtcp2_callbacks callbacks = make_callbacks();
     const ngtcp2_cid scid = random_cid(connection_id_length);
     const path_buffer path(local_, remote_);
@@ -265,7 +271,7 @@ void connection_state::close(std::uint64_t code, std::string_view reason, bool a
         return;
     }
     // What is queued and may be sent goes first: a response and its end are not cut off.
-    if (conn_) flush(1);
+    if (conn_ && established_) flush(1);
     if (!owner_) return;
     closing_connection record;
     if (conn_) {

@@ -39,6 +39,11 @@ void connection_state::receive(byte_view datagram, const ngtcp2_path& path, std:
 void connection_state::after_read()
 {
     if (std::exchange(completed_now_, false)) {
+        // Another attempt of the same dial was faster: the peer is told before it hears of this one.
+        if (race_won_ && std::exchange(*race_won_, true)) {
+            close(0, {});
+            return;
+        }
         established_ = true;
         alpn_ = selected_alpn(session_);
         peer_id_ = *peer_.found;
@@ -70,6 +75,8 @@ void connection_state::fail(int error)
         why.error = transport_errc::closed_by_peer;
         if (!frame.application && frame.code == crypto_error_base + alert_no_application_protocol) {
             why.error = transport_errc::no_common_protocol;
+        } else if (!frame.application && frame.code == NGTCP2_CONNECTION_REFUSED) {
+            why.error = transport_errc::refused;
         } else if (!established_) {
             why.error = transport_errc::handshake_failed;
         }

@@ -1,4 +1,4 @@
-// Dialling: all addresses of a peer, staggered.
+// Dialling: all addresses of a peer, staggered (RFC 8305).
 #pragma once
 
 #include <copse/core/race.hpp>
@@ -6,6 +6,7 @@
 #include <copse/quic/impl/ngtcp2_values.hpp>
 
 #include <algorithm>
+#include <deque>
 
 namespace copse::quic {
 
@@ -15,28 +16,113 @@ namespace detail {
 inline constexpr std::size_t max_dialled_addresses = 16;
 inline constexpr auto dial_stagger = std::chrono::milliseconds(250);
 
-}  // namespace detail
+/// An address to try.
+struct dial_target {
+    socket_address remote;
+    std::size_t socket = 0;  ///< of the endpoint, that reaches it
+};
 
-namespace detail {
+// Fills the report with every address once, and returns those to try, in the report's order: the
+// caller's, but with the families taking turns (RFC 8305 section 4), so that a family without a route
+// costs one head start and not one for each of its addresses.
+inline std::vector<dial_target> plan_dial(const endpoint::state& ep,
+                                          const std::vector<path_address>& paths,
+                                          dial_report& report)
+{
+    report = {};
+    std::deque<dial_target> first;
+    std::deque<dial_target> second;
+    std::vector<dial_attempt> unusable;
+    std::set<path_address> seen;
+    for (const path_address& path : paths) {
+        if (!seen.insert(path).second) continue;
+        const auto* const ip = std::get_if<socket_address>(&path);
+        const bool dialable = ip && ip->port != 0 && !ip->is_unspecified();
+        const auto socket = dialable ? ep.socket_for(*ip) : std::nullopt;
+        if (!socket) {
+            unusable.push_back({path, dial_attempt::outcome_type::unusable, {}, {}, {}});
+            continue;
+        }
+        const bool same = first.empty() || first.front().remote.family == ip->family;
+        (same ? first : second).push_back({*ip, *socket});
+    }
+    std::vector<dial_target> out;
+    for (; !first.empty() || !second.empty(); first.swap(second)) {
+        if (first.empty()) continue;
+        out.push_back(first.front());
+        first.pop_front();
+    }
+    for (const dial_target& t : out) {
+        report.attempts.push_back({t.remote, dial_attempt::outcome_type::not_tried, {}, {}, {}});
+    }
+    report.attempts.insert(report.attempts.end(), unusable.begin(), unusable.end());
+    if (out.size() > max_dialled_addresses) out.resize(max_dialled_addresses);
+    return out;
+}
 
 using connection_result = result<std::shared_ptr<connection_state>>;
 
+// What all attempts of one connect() share.
+struct dial_race {
+    dial_race(std::shared_ptr<endpoint::state> state, endpoint_id whom, std::string protocol)
+        : ep(std::move(state)),
+          peer(whom),
+          alpn(std::move(protocol)),
+          began(monotonic_clock::now()),
+          changed(ep->ex)
+    {}
+
+    const std::shared_ptr<endpoint::state> ep;
+    const endpoint_id peer;
+    const std::string alpn;
+    const time_point began;
+    event changed;
+    dial_report report;
+    std::shared_ptr<connection_state> winner;
+    std::shared_ptr<bool> won = std::make_shared<bool>(false);
+    std::error_code error = transport_errc::unreachable;
+    std::size_t failed = 0;
+    std::size_t beats = 0;  ///< head starts that are over
+
+    [[nodiscard]] std::chrono::nanoseconds elapsed() const
+    {
+        return monotonic_clock::now() - began;
+    }
+    void lost(std::size_t index, std::error_code why)
+    {
+        ++failed;
+        dial_attempt& a = report.attempts[index];
+        const bool abandoned = winner || why == std::errc::operation_canceled;
+        a.outcome =
+            abandoned ? dial_attempt::outcome_type::abandoned : dial_attempt::outcome_type::failed;
+        if (abandoned) return;
+        a.error = why;
+        // The most telling error wins: an answer of the wrong kind says more than silence.
+        const auto silent = [](const std::error_code& e) {
+            return e == transport_errc::unreachable || e == transport_errc::handshake_timeout ||
+                   e == transport_errc::idle_timeout;
+        };
+        if (silent(error)) error = why;
+    }
+};
+
 // One attempt at one address.
-inline awaitable<connection_result> dial(std::shared_ptr<endpoint::state> ep, endpoint_id peer,
-                                         std::string alpn, socket_address remote,
-                                         std::size_t socket)
+inline awaitable<connection_result> dial(std::shared_ptr<dial_race> race, dial_target target)
 {
-    if (ep->closing_down) co_return transport_errc::closed_locally;
-    if (ep->connections.size() >= ep->options.max_connections)
+    endpoint::state& ep = *race->ep;
+    if (ep.draining || ep.closing_down) co_return transport_errc::closed_locally;
+    if (ep.connections.size() >= ep.options.max_connections)
         co_return transport_errc::limit_reached;
-    const auto c = std::make_shared<connection_state>(*ep, ep->next_serial++, false);
-    ep->connections.emplace(c->serial_, c);
-    const auto started = c->start_client(peer, alpn, socket, remote);
+    const auto c = std::make_shared<connection_state>(ep, ep.next_serial++, false);
+    ep.connections.emplace(c->serial_, c);
+    ++ep.dials;
+    c->race_won_ = race->won;
+    const auto started = c->start_client(race->peer, race->alpn, target.socket, target.remote);
     if (!started) {
         c->close(0, {});
         co_return started.error();
     }
-    ep->mark_dirty(*c);
+    ep.mark_dirty(*c);
     while (!c->established() && !c->why_) {
         const std::error_code ec = co_await c->established_changed_.wait();
         if (ec) {
@@ -48,68 +134,39 @@ inline awaitable<connection_result> dial(std::shared_ptr<endpoint::state> ep, en
     co_return c;
 }
 
-// What all attempts of one connect() share.
-struct dial_race {
-    explicit dial_race(const executor& ex) : changed(ex) {}
-    event changed;
-    std::shared_ptr<connection_state> winner;
-    std::error_code error = transport_errc::unreachable;
-    std::size_t failed = 0;
-    std::size_t beats = 0;  ///< head starts that are over
-};
-
-inline awaitable<void> dial_entry(std::shared_ptr<dial_race> race,
-                                  std::shared_ptr<endpoint::state> ep, endpoint_id peer,
-                                  std::string alpn, socket_address remote, std::size_t socket)
+inline awaitable<void> dial_entry(std::shared_ptr<dial_race> race, dial_target target,
+                                  std::size_t index)
 {
-    auto dialled = co_await dial(ep, peer, std::move(alpn), remote, socket);
-    if (dialled && !race->winner) {
-        race->winner = std::move(dialled).assume_value();
-    } else if (dialled) {
-        dialled.assume_value()->close(0, {});
+    race->report.attempts[index].start = race->elapsed();
+    race->report.attempts[index].outcome = dial_attempt::outcome_type::pending;
+    auto dialled = co_await dial(race, target);
+    dial_attempt& a = race->report.attempts[index];
+    a.duration = race->elapsed() - a.start;
+    if (dialled) {
+        race->winner = std::move(dialled).assume_value();  // the only one: see race_won_
+        a.outcome = dial_attempt::outcome_type::connected;
     } else {
-        ++race->failed;
-        // The most telling error wins: an answer of the wrong kind says more than silence.
-        const auto silent = [](const std::error_code& e) {
-            return e == transport_errc::unreachable || e == transport_errc::handshake_timeout ||
-                   e == transport_errc::idle_timeout;
-        };
-        if (silent(race->error)) race->error = dialled.error();
+        race->lost(index, dialled.error());
     }
     race->changed.notify_all();
 }
 
-}  // namespace detail
-
-awaitable<result<std::shared_ptr<connection>>> endpoint::connect(endpoint_address peer,
-                                                                 std::string alpn)
+// Runs the race to its end; the error is that of a cancelled caller.
+inline awaitable<std::error_code> run_dial(std::shared_ptr<dial_race> race,
+                                           std::vector<dial_target> targets)
 {
-    const auto ep = state_;
-    if (alpn.empty() || alpn.size() > max_alpn_bytes) {
-        co_return make_error_code(std::errc::invalid_argument);
-    }
-    std::vector<std::pair<socket_address, std::size_t>> targets;
-    for (const path_address& path : peer.paths) {
-        const auto* const ip = std::get_if<socket_address>(&path);
-        if (!ip || ip->port == 0 || ip->is_unspecified()) continue;
-        const auto socket = ep->socket_for(*ip);
-        if (socket && targets.size() < detail::max_dialled_addresses)
-            targets.emplace_back(*ip, *socket);
-    }
-    if (targets.empty()) co_return transport_errc::no_usable_address;
-    const auto race = std::make_shared<detail::dial_race>(ep->ex);
-    scope attempts(ep->ex);
+    scope attempts(race->ep->ex);
     std::size_t started = 0;
     std::error_code stopped;
     while (!race->winner && race->failed < targets.size() && !stopped) {
         if (started < targets.size()) {
-            const auto& [remote, socket] = targets[started++];
-            attempts.spawn(detail::dial_entry(race, ep, peer.id, alpn, remote, socket));
+            attempts.spawn(dial_entry(race, targets[started], started));
+            ++started;
             const std::size_t failed = race->failed;
             if (started == targets.size()) continue;
             // Until the head start is over, or a failure makes room at once.
-            timer head_start(ep->ex);
-            head_start.expires_after(detail::dial_stagger);
+            timer head_start(race->ep->ex);
+            head_start.expires_after(dial_stagger);
             const std::size_t beats = race->beats;
             head_start.async_wait([race](std::error_code) {
                 ++race->beats;
@@ -125,14 +182,78 @@ awaitable<result<std::shared_ptr<connection>>> endpoint::connect(endpoint_addres
     attempts.request_stop();
     const auto joined = co_await attempts.join();
     static_cast<void>(joined);  // attempts report through the race
+    co_return stopped;
+}
+
+inline std::string describe(const path_address& path)
+{
+    if (const auto* const ip = std::get_if<socket_address>(&path)) return ip->to_string();
+    if (const auto* const custom = std::get_if<custom_address>(&path)) {
+        return "transport " + std::to_string(custom->transport);
+    }
+    // From a ticket, so from anybody: nothing of it may act on a terminal.
+    std::string out = "relay " + std::get<relay_address>(path).url.substr(0, 200);
+    for (char& ch : out) {
+        if (ch < ' ' || ch > '~') ch = '?';
+    }
+    return out;
+}
+
+}  // namespace detail
+
+awaitable<result<std::shared_ptr<connection>>> endpoint::connect(endpoint_address peer,
+                                                                 std::string alpn)
+{
+    dial_report unread;
+    auto dialled = co_await connect(std::move(peer), std::move(alpn), unread);
+    co_return dialled;
+}
+
+awaitable<result<std::shared_ptr<connection>>> endpoint::connect(endpoint_address peer,
+                                                                 std::string alpn,
+                                                                 dial_report& report)
+{
+    const auto ep = state_;
+    report = {};
+    if (alpn.empty() || alpn.size() > max_alpn_bytes) {
+        co_return make_error_code(std::errc::invalid_argument);
+    }
+    const auto race = std::make_shared<detail::dial_race>(ep, peer.id, std::move(alpn));
+    std::vector<detail::dial_target> targets = detail::plan_dial(*ep, peer.paths, race->report);
+    std::error_code stopped;
+    if (targets.empty()) race->error = transport_errc::no_usable_address;
+    else stopped = co_await detail::run_dial(race, std::move(targets));
+    race->report.total = race->elapsed();
+    report = std::move(race->report);
     if (race->winner) {
         std::shared_ptr<connection> made =
             std::make_shared<detail::connection_handle>(race->winner, ep->options.send_buffer);
-        if (stopped) co_return stopped;
-        co_return made;
+        if (!stopped) co_return made;
     }
     if (stopped) co_return stopped;
     co_return race->error;
+}
+
+std::string dial_report::to_string() const
+{
+    const auto ms = [](std::chrono::nanoseconds d) {
+        return std::to_string(std::chrono::round<std::chrono::milliseconds>(d).count()) + " ms";
+    };
+    std::string out;
+    for (const dial_attempt& a : attempts) {
+        if (!out.empty()) out += '\n';
+        out += detail::describe(a.address) + ": ";
+        const std::string when = ", tried at " + ms(a.start) + " for " + ms(a.duration);
+        switch (a.outcome) {
+        case dial_attempt::outcome_type::not_tried: out += "not tried"; break;
+        case dial_attempt::outcome_type::unusable: out += "cannot be dialled here"; break;
+        case dial_attempt::outcome_type::pending: out += "under way"; break;
+        case dial_attempt::outcome_type::abandoned: out += "abandoned" + when; break;
+        case dial_attempt::outcome_type::failed: out += a.error.message() + when; break;
+        case dial_attempt::outcome_type::connected: out += "connected" + when; break;
+        }
+    }
+    return out;
 }
 
 }  // namespace copse::quic

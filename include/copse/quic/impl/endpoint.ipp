@@ -20,12 +20,24 @@ endpoint::state::state(executor e, endpoint_options o)
       deadline_timer(ex)
 {
     fill_random(reset_secret);
+    fill_random(std::as_writable_bytes(std::span(token_secret)));
 }
 
 void endpoint::state::forget(detail::connection_state& c, detail::closing_connection record)
 {
     connections.erase(c.serial_);
-    if (c.server_ && !c.established()) --handshakes;
+    if (!c.established()) {
+        --(c.server_ ? handshakes : dials);
+        if (!c.server_) ++counted.failed_dials;
+    }
+    if (c.server_) {
+        const auto source = sources.find(c.source_);
+        if (--source->second == 0) sources.erase(source);
+        // What nobody accepted yet leaves its place in the queue to the living.
+        for (const auto& l : listeners) {
+            std::erase_if(l->waiting, [&](const auto& w) { return w.serial == c.serial_; });
+        }
+    }
     if (c.armed_ != detail::never) deadlines.erase({c.armed_, c.serial_});
     c.armed_ = detail::never;
     for (const auto& id : record.ids) routes.erase(id);
@@ -194,6 +206,15 @@ std::size_t endpoint::receive_buffer_size() const noexcept
     for (const auto& socket : state_->sockets)
         least = std::min(least, socket->receive_buffer_size());
     return least;
+}
+
+endpoint_statistics endpoint::statistics() const noexcept
+{
+    endpoint_statistics out = state_->counted;
+    out.handshaking = state_->handshakes;
+    out.dialling = state_->dials;
+    out.connections = state_->connections.size() - out.handshaking - out.dialling;
+    return out;
 }
 
 std::size_t endpoint::connection_count() const noexcept

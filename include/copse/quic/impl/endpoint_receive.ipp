@@ -6,6 +6,7 @@
 #include <copse/quic/impl/ngtcp2_values.hpp>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 namespace copse::quic {
@@ -14,6 +15,8 @@ namespace detail {
 
 // Receive calls between two flushes: about 128 KiB an acknowledgement.
 inline constexpr unsigned receives_per_flush = 2;
+// Version Negotiation packets and refusals: whoever forges a sender must not make us flood it.
+inline constexpr unsigned max_answers_per_second = 1000;
 
 }  // namespace detail
 
@@ -48,12 +51,16 @@ void endpoint::state::receive(std::size_t index, const received_datagrams& in)
     for (byte_view rest = in.bytes; !rest.empty();) {
         const byte_view datagram = rest.first(std::min(rest.size(), in.segment_size));
         rest = rest.subspan(datagram.size());
+        ++counted.datagrams_received;
+        counted.bytes_received += datagram.size();
         ngtcp2_version_cid ids{};
         const int rv =
             ::ngtcp2_pkt_decode_version_cid(&ids, detail::raw_bytes(datagram.data()),
                                             datagram.size(), detail::connection_id_length);
-        if (rv != 0 && rv != NGTCP2_ERR_VERSION_NEGOTIATION) continue;
-        if (ids.dcidlen > NGTCP2_MAX_CIDLEN) continue;
+        if ((rv != 0 && rv != NGTCP2_ERR_VERSION_NEGOTIATION) || ids.dcidlen > NGTCP2_MAX_CIDLEN) {
+            ++counted.dropped_malformed;
+            continue;
+        }
         const detail::connection_id key(ids.dcid, ids.dcidlen);
         if (const auto found = routes.find(key); found != routes.end()) {
             const auto keep = found->second->shared_from_this();
@@ -74,24 +81,51 @@ void endpoint::state::receive(std::size_t index, const received_datagrams& in)
             continue;
         }
         if (rv == NGTCP2_ERR_VERSION_NEGOTIATION) {
-            if (datagram.size() < NGTCP2_MAX_UDP_PAYLOAD_SIZE) continue;
-            std::array<std::byte, 256> packet;
-            const std::uint32_t versions[] = {NGTCP2_PROTO_VER_V1};
-            const auto n = ::ngtcp2_pkt_write_version_negotiation(
-                detail::raw_bytes(packet.data()), packet.size(),
-                std::to_integer<std::uint8_t>(random_bytes<1>()[0]), ids.scid, ids.scidlen,
-                ids.dcid, ids.dcidlen, versions, std::size(versions));
-            if (n <= 0) continue;
-            outgoing_datagrams out;
-            out.bytes = byte_view(packet).first(static_cast<std::size_t>(n));
-            out.segment_size = out.bytes.size();
-            out.to = in.from;
-            out.from = in.to;
-            send(index, out);
+            ++counted.unknown_versions;
+            if (datagram.size() >= NGTCP2_MAX_UDP_PAYLOAD_SIZE) answer_version(index, ids, in);
             continue;
         }
         accept(index, datagram, path.path, in);
     }
+}
+
+void endpoint::state::answer_version(std::size_t index, const ngtcp2_version_cid& ids,
+                                     const received_datagrams& in)
+{
+    if (!may_answer(detail::timestamp_now())) return;
+    std::array<std::byte, 256> packet;
+    const std::uint32_t versions[] = {NGTCP2_PROTO_VER_V1};
+    const auto n = ::ngtcp2_pkt_write_version_negotiation(
+        detail::raw_bytes(packet.data()), packet.size(),
+        std::to_integer<std::uint8_t>(random_bytes<1>()[0]), ids.scid, ids.scidlen, ids.dcid,
+        ids.dcidlen, versions, std::size(versions));
+    if (n <= 0) return;
+    ++counted.version_answers;
+    answer(index, in, byte_view(packet).first(static_cast<std::size_t>(n)));
+}
+
+bool endpoint::state::may_answer(detail::timestamp now)
+{
+    if (now - answers_since >= 1'000'000'000U) {
+        answers_since = now;
+        answers = 0;
+    }
+    if (answers >= detail::max_answers_per_second) {
+        ++counted.dropped_answers;
+        return false;
+    }
+    ++answers;
+    return true;
+}
+
+void endpoint::state::answer(std::size_t index, const received_datagrams& in, byte_view packet)
+{
+    outgoing_datagrams out;
+    out.bytes = packet;
+    out.segment_size = packet.size();
+    out.to = in.from;
+    out.from = in.to;
+    send(index, out);
 }
 
 }  // namespace copse::quic

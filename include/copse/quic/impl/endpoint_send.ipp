@@ -18,15 +18,32 @@ inline constexpr unsigned batches_per_turn = 2;
 bool endpoint::state::send(std::size_t index, const outgoing_datagrams& out)
 {
     // While a batch waits, further ones are lost as on a full link: QUIC sends them again.
-    if (blocked) return false;
+    if (blocked) {
+        ++counted.dropped_sends;
+        return false;
+    }
     const auto sent = sockets[index]->try_send(out);
-    if (sent || sent.error() != std::errc::operation_would_block) return true;
+    if (sent) {
+        count_sent(out);
+        return true;
+    }
+    if (sent.error() != std::errc::operation_would_block) {
+        ++counted.dropped_sends;
+        return true;
+    }
+    ++counted.blocked_sends;
     blocked.emplace();
     blocked->socket = index;
     blocked->bytes.assign(out.bytes.begin(), out.bytes.end());
     blocked->meta = out;
     flush_wanted.notify_all();
     return false;
+}
+
+void endpoint::state::count_sent(const outgoing_datagrams& out)
+{
+    counted.bytes_sent += out.bytes.size();
+    counted.datagrams_sent += (out.bytes.size() + out.segment_size - 1) / out.segment_size;
 }
 
 void endpoint::state::mark_dirty(detail::connection_state& c)
@@ -61,6 +78,8 @@ awaitable<void> endpoint::state::flush_loop()
             blocked->meta.bytes = blocked->bytes;
             const auto sent = sockets[blocked->socket]->try_send(blocked->meta);
             if (!sent && sent.error() == std::errc::operation_would_block) continue;
+            if (sent) count_sent(blocked->meta);
+            else ++counted.dropped_sends;
             blocked.reset();
         }
         if (dirty.empty()) {

@@ -50,8 +50,19 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     /// Takes a connection out of the tables and keeps what is left of it for stragglers.
     void forget(detail::connection_state& c, detail::closing_connection record);
     void established(const std::shared_ptr<detail::connection_state>& c);
+    /// Sends one datagram that no connection stands behind; nothing is kept of it.
+    void answer(std::size_t socket, const received_datagrams& in, byte_view packet);
+    /// Counts an answer that costs its cause nothing; false beyond the limit a second.
+    bool may_answer(detail::timestamp now);
+    void answer_version(std::size_t socket, const ngtcp2_version_cid& ids,
+                        const received_datagrams& in);
+    void refuse(std::size_t socket, const ngtcp2_pkt_hd& header, const received_datagrams& in,
+                std::uint64_t code);
+    void send_retry(std::size_t socket, const ngtcp2_pkt_hd& header, const ngtcp2_path& path,
+                    const received_datagrams& in);
     /// False when the socket is full: the datagrams are kept and nothing more may be sent now.
     bool send(std::size_t socket, const outgoing_datagrams& out);
+    void count_sent(const outgoing_datagrams& out);
     [[nodiscard]] std::vector<std::string> alpns() const;
     [[nodiscard]] std::optional<std::size_t> socket_for(const socket_address& remote) const;
     /// The socket that sends from `local`, after a migration maybe another than at first.
@@ -62,6 +73,7 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     std::unique_ptr<detail::tls_context> tls;
     std::vector<std::unique_ptr<datagram_socket>> sockets;
     std::array<std::byte, 32> reset_secret{};
+    std::array<std::uint8_t, 32> token_secret{};
     budget receive_budget;
     scope work;
     event flush_wanted;
@@ -72,7 +84,13 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     std::set<std::pair<detail::timestamp, std::uint64_t>> deadlines;
     std::deque<std::shared_ptr<detail::connection_state>> dirty;
     std::vector<std::shared_ptr<listener::state>> listeners;
-    std::size_t handshakes = 0;
+    std::map<socket_address, std::size_t> sources;  ///< incoming connections of each
+    std::size_t handshakes = 0;                     ///< incoming, pending
+    std::size_t dials = 0;                          ///< outgoing, pending
+    bool flooded = false;
+    detail::timestamp answers_since = 0;
+    unsigned answers = 0;
+    endpoint_statistics counted;
 
     std::map<std::uint64_t, detail::closing_connection> closing;
     std::map<detail::connection_id, std::uint64_t> closing_routes;
@@ -90,6 +108,7 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
         outgoing_datagrams meta;
     };
     std::optional<blocked_send> blocked;
+    bool draining = false;
     bool closing_down = false;
     bool closed = false;
 };

@@ -85,6 +85,16 @@ inline void set_original_dcid(ngtcp2_transport_params& params, const ngtcp2_cid&
     params.original_dcid = dcid;
     params.original_dcid_present = 1;
 }
+inline ngtcp2_vec token_of(const ngtcp2_pkt_hd& header)
+{
+    return {const_cast<std::uint8_t*>(header.token), header.tokenlen};
+}
+inline void set_token(ngtcp2_settings& settings, const ngtcp2_pkt_hd& header)
+{
+    settings.token = header.token;
+    settings.tokenlen = header.tokenlen;
+    settings.token_type = NGTCP2_TOKEN_TYPE_RETRY;
+}
 #else
 using native_close = ngtcp2_connection_close_error;
 inline void set_application(native_close& e, std::uint64_t code, std::string_view reason)
@@ -142,6 +152,14 @@ inline std::optional<std::uint64_t> lost_packets(const native_statistics&)
 inline void set_original_dcid(ngtcp2_transport_params& params, const ngtcp2_cid& dcid)
 {
     params.original_dcid = dcid;
+}
+inline ngtcp2_vec token_of(const ngtcp2_pkt_hd& header)
+{
+    return header.token;
+}
+inline void set_token(ngtcp2_settings& settings, const ngtcp2_pkt_hd& header)
+{
+    settings.token = header.token;
 }
 #endif
 

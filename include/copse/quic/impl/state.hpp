@@ -157,7 +157,12 @@ struct listener::state {
 
     std::string alpn;
     event changed;
-    std::deque<std::shared_ptr<connection>> waiting;
+    /// An accepted connection and what it is known by.
+    struct accepted {
+        std::uint64_t serial = 0;
+        std::shared_ptr<connection> handle;
+    };
+    std::deque<accepted> waiting;
     bool closed = false;
 };
 
@@ -177,7 +182,7 @@ public:
                               const socket_address& remote);
     result<void> start_server(const ngtcp2_pkt_hd& header, std::size_t socket,
                               const socket_address& local, const socket_address& remote,
-                              std::span<const std::string> alpns);
+                              std::span<const std::string> alpns, const ngtcp2_cid* retried);
 
     // Driven by the endpoint.
     void receive(byte_view datagram, const ngtcp2_path& path, std::uint8_t ecn, timestamp now);
@@ -237,6 +242,9 @@ public:
     endpoint_id peer_id_;
     std::string alpn_;
     socket_address remote_;
+    socket_address source_;  ///< of an incoming connection: whom its place is counted for
+    /// Of an outgoing one: set by the first attempt of a dial that is established.
+    std::shared_ptr<bool> race_won_;
     std::unique_ptr<qlog_sink> qlog_;
     gnutls_session_t session_ = nullptr;  ///< null again when the handshake is complete
     post_handshake late_;
