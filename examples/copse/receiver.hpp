@@ -19,7 +19,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -101,7 +103,10 @@ private:
     awaitable<step<std::error_code>> fetch_missing();
     awaitable<std::error_code> fetch_once(const blob::missing_parts& parts,
                                           blob::fetch_environment& env);
-    std::optional<hash::digest> first_missing(store::blob_store& known) const;
+    std::optional<hash::digest> first_missing(resumed_store& known, std::size_t most) const;
+    std::map<hash::digest, std::uint64_t> local_sizes(const blob::manifest& m);
+    awaitable<std::error_code> ask(blob::ranges_seq ranges,
+                                   std::function<void(const blob::fetched_blob&)> answer);
     awaitable<step<std::error_code>> learn();
     awaitable<step<std::error_code>> learn_collection();
     awaitable<step<std::error_code>> learn_piecewise(std::error_code error);

@@ -9,7 +9,10 @@
 #include <copse/core/scope.hpp>
 
 #include <algorithm>
+#include <functional>
+#include <limits>
 #include <map>
+#include <set>
 #include <utility>
 
 namespace app {
@@ -258,6 +261,8 @@ awaitable<step<std::error_code>> receiver::try_download(quic::endpoint& ep)
 
 awaitable<step<std::error_code>> receiver::fetch_missing()
 {
+    constexpr std::size_t everything = std::numeric_limits<std::size_t>::max() / 2;
+    std::size_t most = everything;  // blobs in one request: fewer around a gap
     for (;;) {
         resumed_store known(work_.store(), files_);
         // The names are here, and are no part of the files.
@@ -269,12 +274,14 @@ awaitable<step<std::error_code>> receiver::fetch_missing()
         if (all.assume_value().request.empty()) co_return std::error_code{};
         const std::uint64_t present = all.assume_value().present_bytes;
         for (const hash::digest& hash : current().lacking) known.claim(hash, 0);
-        auto missing = co_await find_all_missing(env);
-        if (!missing) co_return fail(missing.error(), "partial download");
-        if (missing.assume_value().request.empty()) {
+        auto narrow = [this, &known, most] { return first_missing(known, most); };
+        const auto first = co_await offload(pool_, narrow);
+        if (!first) {
             current().exhausted = true;
             co_return make_error_code(blob::blob_errc::not_available);
         }
+        auto missing = co_await find_all_missing(env);
+        if (!missing) co_return fail(missing.error(), "partial download");
         shown_.begin("transfer", all.assume_value().total_bytes, present);
         auto error = co_await fetch_once(missing.assume_value(), env);
         shown_.end();
@@ -286,13 +293,13 @@ awaitable<step<std::error_code>> receiver::fetch_missing()
         }
         if (options_.raw() || (error && !is_gap(error))) co_return error;
         if (!error || after.assume_value().present_bytes > missing.assume_value().present_bytes) {
-            continue;
+            if (most < everything) most *= 2;
+        } else if (most > 1) {
+            // A provider that gives up throws away what was under way: the gap may be anywhere.
+            most = most == everything ? std::max<std::size_t>(files_.size() / 2, 1) : most / 2;
+        } else {
+            current().lacking.insert(*first);
         }
-        // Nothing came: what the request began with is not there.
-        auto find = [this, &known] { return first_missing(known); };
-        const auto lacking = co_await offload(pool_, find);
-        if (!lacking) co_return error;
-        current().lacking.insert(*lacking);
     }
 }
 
@@ -311,14 +318,20 @@ awaitable<std::error_code> receiver::fetch_once(const blob::missing_parts& parts
     co_return std::error_code{};
 }
 
-// On the pool.
-std::optional<hash::digest> receiver::first_missing(store::blob_store& known) const
+// On the pool. Beyond the first `most` blobs everything counts as known.
+std::optional<hash::digest> receiver::first_missing(resumed_store& known, std::size_t most) const
 {
+    if (options_.raw()) return options_.hash();
+    std::set<hash::digest> found;
+    std::optional<hash::digest> first;
     for (const hash::digest& hash : manifest_.hashes) {
         const auto about = known.status(hash);
-        if (about && !about.assume_value().complete()) return hash;
+        if (!about || about.assume_value().complete() || found.contains(hash)) continue;
+        if (!first) first = hash;
+        if (found.size() < most) found.insert(hash);
+        else known.claim(hash, 0);
     }
-    return std::nullopt;
+    return first;
 }
 
 // ---- names and sizes ----
@@ -368,7 +381,7 @@ awaitable<step<std::error_code>> receiver::learn_collection()
                error == blob::blob_errc::bad_collection ||
                error == blob::blob_errc::collection_too_large ||
                error == blob::blob_errc::bad_name_encoding;
-    if (!is_gap(error) || where_.index < 1) co_return error;
+    if (!is_gap(error)) co_return error;
     auto pieces = co_await learn_piecewise(error);
     co_return pieces;
 }
@@ -379,28 +392,69 @@ awaitable<step<std::error_code>> receiver::learn_piecewise(std::error_code error
 {
     auto look = [this] { return work_.stored_names(); };
     auto names = co_await offload(pool_, look);
-    if (!names) co_return error;
+    if (!names) {
+        blob::ranges_seq::builder both;
+        both.from(0, bao::chunk_ranges::all()).from(2, bao::chunk_ranges::none());
+        std::function<void(const blob::fetched_blob&)> nothing;
+        const std::error_code none = co_await ask(both.build(), std::move(nothing));
+        if (none) co_return error;
+        names = co_await offload(pool_, look);
+        if (!names) co_return error;
+    }
     blob::manifest m = std::move(*names);
-    std::map<hash::digest, std::uint64_t> sizes;
+    // What came from others, or was put in place by an earlier run, needs no question.
+    auto local = [this, &m] { return local_sizes(m); };
+    std::map<hash::digest, std::uint64_t> sizes = co_await offload(pool_, local);
+    std::size_t most = m.hashes.size();
     for (std::size_t next = 1; next < m.hashes.size();) {
-        blob::fetch_options options = fetch_options();
-        options.blob = [this, &sizes](const blob::fetched_blob& b) {
-            first_byte();
-            sizes[b.hash] = b.size;
-        };
-        blob::get_request wanted;
-        wanted.hash = options_.hash();
-        wanted.ranges =
-            blob::ranges_seq::builder().from(next + 1, bao::chunk_ranges::last_chunk()).build();
-        const auto fetched =
-            co_await blob::fetch(connection_, std::move(wanted), env_, std::move(options), where_);
-        if (!fetched && !is_gap(fetched.error())) co_return fetched.error();
+        if (sizes.contains(m.hashes[next])) {
+            ++next;
+            continue;
+        }
+        blob::ranges_seq::builder ends;
+        ends.from(next + 1, bao::chunk_ranges::last_chunk())
+            .from(next + 1 + most, bao::chunk_ranges::none());
+        std::function<void(const blob::fetched_blob&)> note =
+            [&sizes](const blob::fetched_blob& b) { sizes[b.hash] = b.size; };
+        const std::error_code gap = co_await ask(ends.build(), std::move(note));
+        if (gap && !is_gap(gap)) co_return gap;
         const std::size_t first = next;
         while (next < m.hashes.size() && sizes.contains(m.hashes[next])) ++next;
-        if (next == first) current().lacking.insert(m.hashes[next++]);
+        if (next > first) most = std::min(2 * most, m.hashes.size());
+        else if (most > 1) most /= 2;
+        else current().lacking.insert(m.hashes[next++]);
     }
     for (std::size_t i = 1; i < m.hashes.size(); ++i) m.sizes.push_back(sizes[m.hashes[i]]);
     manifest_ = std::move(m);
+    co_return std::error_code{};
+}
+
+// On the pool.
+std::map<hash::digest, std::uint64_t> receiver::local_sizes(const blob::manifest& m)
+{
+    std::map<hash::digest, std::uint64_t> out;
+    if (!blob::check_names(m.names)) return out;  // they must not become paths
+    for (std::size_t i = 0; i < m.names.size(); ++i) {
+        const auto size = work_.stored_size(m.hashes[i + 1], m.names[i], to_, true);
+        if (size) out.emplace(m.hashes[i + 1], *size);
+    }
+    return out;
+}
+
+awaitable<std::error_code> receiver::ask(blob::ranges_seq ranges,
+                                         std::function<void(const blob::fetched_blob&)> answer)
+{
+    blob::fetch_options options = fetch_options();
+    options.blob = [this, &answer](const blob::fetched_blob& b) {
+        if (b.index > 1) first_byte();
+        if (answer) answer(b);
+    };
+    blob::get_request wanted;
+    wanted.hash = options_.hash();
+    wanted.ranges = std::move(ranges);
+    const auto fetched =
+        co_await blob::fetch(connection_, std::move(wanted), env_, std::move(options), where_);
+    if (!fetched) co_return fetched.error();
     co_return std::error_code{};
 }
 

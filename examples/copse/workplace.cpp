@@ -96,16 +96,23 @@ std::optional<blob::manifest> workplace::stored_manifest(const destination& to)
     if (!known || !blob::check_names(known->names)) return std::nullopt;
     blob::manifest& out = *known;
     for (std::size_t i = 0; i < out.names.size(); ++i) {
-        const auto about = store_->status(out.hashes[i + 1]);
-        if (about && about.assume_value().complete()) {
-            out.sizes.push_back(about.assume_value().size);
-            continue;
-        }
-        const auto file = fs_->status(to.path_of(out.names[i]));
-        if (!file || file.assume_value().kind != file_kind::regular) return std::nullopt;
-        out.sizes.push_back(file.assume_value().size);
+        const auto size = stored_size(out.hashes[i + 1], out.names[i], to, false);
+        if (!size) return std::nullopt;
+        out.sizes.push_back(*size);
     }
     return known;
+}
+
+std::optional<std::uint64_t> workplace::stored_size(const hash::digest& blob, std::string_view name,
+                                                    const destination& to, bool partial)
+{
+    const auto about = store_->status(blob);
+    if (about && (partial ? about.assume_value().size_proven : about.assume_value().complete())) {
+        return about.assume_value().size;
+    }
+    const auto file = fs_->status(to.path_of(name));
+    if (!file || file.assume_value().kind != file_kind::regular) return std::nullopt;
+    return file.assume_value().size;
 }
 
 bool workplace::remove()

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace app {
 
@@ -31,6 +32,10 @@ public:
 
     /// The hashes and names of the collection, if they are here. Sizes are not filled in.
     std::optional<blob::manifest> stored_names();
+    /// How long a file is, by its blob in the store or the file of that name in the destination.
+    /// \param partial a blob that is not complete counts, if its size is proven.
+    std::optional<std::uint64_t> stored_size(const hash::digest& blob, std::string_view name,
+                                             const destination& to, bool partial);
     /// The collection as far as it is known without asking anyone: its names, and sizes of files
     /// that are here or, under their name, in the destination. nullopt when anything is unknown.
     std::optional<blob::manifest> stored_manifest(const destination& to);

@@ -18,8 +18,10 @@ STOP_S = 15.0  # from the request to end to the end
 BIG_MIB = int(os.environ.get("COPSE_CLI_BIG_MIB", "128"))
 KILLS = int(os.environ.get("COPSE_CLI_KILLS", "5"))
 LOST_AT_MOST = 8 << 20  # of a transfer that is killed: what was not in a checkpoint yet
-OK, OTHER, USAGE, UNREACHABLE, REFUSED, INTEGRITY, FILES = 0, 1, 2, 3, 4, 5, 6
-DISK_FULL, LIMIT, PARTIAL, INTERRUPTED = 7, 8, 9, 130
+CODES = {"ok": 0, "other": 1, "usage": 2, "unreachable": 3, "refused": 4, "integrity": 5, "files": 6,
+         "disk-full": 7, "limit": 8, "partial": 9, "interrupted": 130}
+(OK, OTHER, USAGE, UNREACHABLE, REFUSED, INTEGRITY, FILES, DISK_FULL, LIMIT, PARTIAL,
+ INTERRUPTED) = CODES.values()
 EMPTY_HASH = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
 
 
