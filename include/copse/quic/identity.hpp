@@ -1,5 +1,4 @@
 // Ed25519 identities: who an endpoint is.
-// Spec: docs/specs/endpoint.md section 1.
 #pragma once
 
 #include <copse/core/address.hpp>

@@ -111,7 +111,7 @@ CASES = {"whole": whole, "parts": parts, "duplicates": duplicates, "nothing": no
 
 
 def scenarios(self_test):
-    pairs = [("peer", "peer")] if self_test else []
+    pairs = [("peer", "peer")] if self_test else [("peer", "probe"), ("probe", "peer")]
     return {f"get-many/{provider}-to-{client}/{name}":
             lambda world, case=case, provider=provider, client=client: case(world, provider, client)
             for provider, client in pairs for name, case in CASES.items()}

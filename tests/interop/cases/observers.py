@@ -97,7 +97,7 @@ CASES = {"first-item": first_items, "last-chunk": last_chunk, "growing": growing
 
 
 def scenarios(self_test):
-    pairs = [("peer", "peer")] if self_test else []
+    pairs = [("peer", "peer")] if self_test else [("peer", "probe"), ("probe", "peer")]
     return {f"observe/{provider}-to-{client}/{name}":
             lambda world, case=case, provider=provider, client=client: case(world, provider, client)
             for provider, client in pairs for name, case in CASES.items()}

@@ -19,9 +19,6 @@
 namespace probe {
 namespace {
 
-constexpr std::size_t memory_limit = std::size_t{4} << 30;
-constexpr std::size_t buffers_bytes = 8U << 20;
-
 blob::ranges_seq wanted_ranges(const arguments& args, bool sequence)
 {
     using bao::chunk_ranges;

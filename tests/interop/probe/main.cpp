@@ -18,9 +18,7 @@ constexpr struct {
     std::string_view name;
     awaitable<bool> (*run)(std::vector<std::string>);
 } modes[] = {
-    {"get", get},
-    {"provide", provide},
-    {"raw", raw},
+    {"get", get}, {"get-many", get_many}, {"observe", observe}, {"provide", provide}, {"raw", raw},
 };
 
 awaitable<result<void>> run(std::string command, std::vector<std::string> rest, bool& good)

@@ -11,6 +11,8 @@ namespace probe {
 using copse::awaitable;
 
 awaitable<bool> get(std::vector<std::string> input);
+awaitable<bool> get_many(std::vector<std::string> input);
+awaitable<bool> observe(std::vector<std::string> input);
 awaitable<bool> provide(std::vector<std::string> input);
 awaitable<bool> raw(std::vector<std::string> input);
 

@@ -16,6 +16,10 @@
 
 namespace probe {
 
+/// Of a store in memory, and of the buffers of fetching and providing.
+constexpr std::size_t memory_limit = std::size_t{4} << 30;
+constexpr std::size_t buffers_bytes = 8U << 20;
+
 /// An endpoint with one UDP socket: `--bind`, else a free port of 127.0.0.1.
 quic::endpoint open_endpoint(const executor& ex, const arguments& args);
 

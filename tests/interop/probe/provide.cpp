@@ -17,15 +17,14 @@
 #include <copse/store/folder_store.hpp>
 #include <copse/store/memory_store.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 
 namespace probe {
 namespace {
-
-constexpr std::size_t memory_limit = std::size_t{4} << 30;
-constexpr std::size_t buffers_bytes = 8U << 20;
 
 /// A hash of which nobody has the blob.
 hash::digest absent_hash()
@@ -121,6 +120,50 @@ void offer_all(offers& offered, const arguments& args)
     for (const std::string& text : args.all("partial")) offered.partial(text);
 }
 
+/// What the options say of a kind of requests.
+blob::verdict decide(const arguments& args, std::string_view kind)
+{
+    const auto listed = [&](std::string_view option) {
+        const auto kinds = args.all(option);
+        return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+    };
+    if (listed("refuse")) return blob::verdict::refuse;
+    return listed("limit") ? blob::verdict::limit : blob::verdict::allow;
+}
+
+/// \param args must outlive what is returned.
+blob::provide_options provider_options(const arguments& args)
+{
+    constexpr std::string_view kinds[] = {"connect", "get", "get-many", "push", "observe"};
+    for (const char* const option : {"refuse", "limit"}) {
+        for (const std::string& kind : args.all(option)) {
+            const bool known =
+                std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
+            if (!known) give_up("there are no requests of the kind " + kind);
+        }
+    }
+    blob::provide_options out;
+    out.request_timeout = args.seconds("request-timeout", 20);
+    out.hooks.admit = [&args](const connection&) { return decide(args, "connect"); };
+    out.hooks.authorise = [&args](const blob::request_info& info, const blob::request&) {
+        switch (info.type) {
+        case blob::request_type::get: return decide(args, "get");
+        case blob::request_type::get_many: return decide(args, "get-many");
+        case blob::request_type::observe: return decide(args, "observe");
+        case blob::request_type::push: break;
+        }
+        give_up("asked about a push like any request");
+    };
+    const blob::verdict push = decide(args, "push");
+    if (args.has("allow-push") || push != blob::verdict::allow) {
+        out.hooks.authorise_push = [push](const blob::request_info&, const blob::push_request& r) {
+            say("push " + hash::to_hex(r.content.hash));
+            return push;
+        };
+    }
+    return out;
+}
+
 awaitable<void> serve_one(std::shared_ptr<connection> c, blob::provide_environment& env,
                           blob::provide_options options)
 {
@@ -180,10 +223,8 @@ awaitable<void> provide_from(quic::endpoint& ep, store::blob_store& store, const
     if (const auto at = args.get("corrupt")) how.corrupt = to_number(*at);
     if (const auto at = args.get("truncate")) how.truncate = to_number(*at);
     if (const auto at = args.get("stall")) how.stall = to_number(*at);
-    blob::provide_options options;
-    options.request_timeout = args.seconds("request-timeout", 20);
     scope children(ep.get_executor());
-    children.spawn(accept_all(ep.listen(blob::alpn), children, env, options, how));
+    children.spawn(accept_all(ep.listen(blob::alpn), children, env, provider_options(args), how));
     say("ready");
     co_await wait_for_end_of_input();
     children.request_stop();
@@ -197,8 +238,8 @@ awaitable<bool> provide(std::vector<std::string> input)
 {
     const arguments args(input,
                          {"bind", "store", "partial", "missing-at", "corrupt", "truncate", "stall",
-                          "request-timeout"},
-                         {"mem", "hashseq", "hashseq-missing"});
+                          "request-timeout", "refuse", "limit"},
+                         {"mem", "hashseq", "hashseq-missing", "allow-push"});
     std::optional<store_folder> folder;
     std::shared_ptr<store::blob_store> store;
     if (args.has("mem")) {
