@@ -131,4 +131,11 @@ step<std::optional<std::uint64_t>> arguments::size(std::string_view name) const
                                       "4096, 100K, 2M or 1G");
 }
 
+step<std::optional<std::uint64_t>> arguments::rate(std::string_view name) const
+{
+    COPSE_TRY(const auto value, size(name));
+    if (!value || *value > 0) return value;
+    return fail(exit_code::usage, "--" + std::string(name) + " takes more than 0 bytes a second");
+}
+
 }  // namespace app

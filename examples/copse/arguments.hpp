@@ -37,6 +37,8 @@ public:
                                                             std::uint64_t most) const;
     /// A number of bytes, such as 4096, 100K, 2M or 1G (of 1024); nullopt when absent.
     [[nodiscard]] step<std::optional<std::uint64_t>> size(std::string_view name) const;
+    /// The same, of bytes a second: at least 1.
+    [[nodiscard]] step<std::optional<std::uint64_t>> rate(std::string_view name) const;
 
 private:
     [[nodiscard]] const std::string* last(std::string_view name) const noexcept;

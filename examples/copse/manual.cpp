@@ -99,6 +99,8 @@ std::string main_page()
     out += ".SH ENVIRONMENT\n.TP\n.BR COPSE_HOME \", \" XDG_CONFIG_HOME \", \" HOME\n"
            "where the key file is: $COPSE_HOME/key, else $XDG_CONFIG_HOME/copse/key,\nelse "
            "$HOME/.config/copse/key\n"
+           ".TP\n.B QLOGDIR\na folder for one qlog file a connection\n"
+           ".TP\n.B SSLKEYLOGFILE\na file for the keys of connections, to decrypt captures\n"
            ".TP\n.B TMPDIR\nwhere standard input and output are kept until they are complete\n"
            ".SH SEE ALSO\n" +
            others + "\n";

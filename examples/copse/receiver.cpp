@@ -13,6 +13,22 @@
 
 namespace app {
 
+namespace {
+
+/// Lines below a message.
+std::string indented(std::string_view lines)
+{
+    std::string out;
+    while (!lines.empty()) {
+        const std::string_view line = lines.substr(0, lines.find('\n'));
+        lines.remove_prefix(std::min(lines.size(), line.size() + 1));
+        out += "\n    " + std::string(line);
+    }
+    return out;
+}
+
+}  // namespace
+
 receiver::receiver(executor ex, const recv_options& options, offload_pool& pool, workplace& work,
                    progress& shown)
     : executor_(std::move(ex)),
@@ -22,6 +38,7 @@ receiver::receiver(executor ex, const recv_options& options, offload_pool& pool,
       shown_(shown),
       to_(real_file_system(), options.folder, options.force, options.durable),
       buffers_("receive buffers", receive_buffer_bytes, receive_extent_bytes),
+      rate_(options.limit_down),
       env_{work.store(), pool, buffers_}
 {
     for (const blob::blob_ticket& ticket : options.tickets) {
@@ -249,7 +266,8 @@ failure receiver::explain(const std::error_code& error) const
     case exit_code::unreachable:
         if (!current().ever_connected) {
             text = "cannot reach " + name_of(current()) + ": " + text +
-                   "; does the sender still run, and does UDP pass between you?";
+                   "; does the sender still run, and does UDP pass between you?" +
+                   indented(current().dial.to_string());
             return fail(code, text);
         }
         return fail(code, text + "; the same command goes on where this one ended");

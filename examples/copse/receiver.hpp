@@ -39,6 +39,7 @@ struct recv_options {
     std::uint64_t max_size = std::numeric_limits<std::uint64_t>::max();
     std::vector<socket_address> bind;
     std::chrono::seconds timeout{30};
+    std::uint64_t limit_down = 0;  ///< bytes a second, 0: none
 
     [[nodiscard]] const hash::digest& hash() const noexcept { return tickets.front().hash; }
     [[nodiscard]] bool raw() const noexcept
@@ -73,6 +74,7 @@ private:
         std::uint64_t fetched = 0;
         std::set<hash::digest> lacking;  ///< what it was asked for in vain
         std::string failure;             ///< why the last attempt ended
+        quic::dial_report dial;          ///< the last one
         exit_code code = exit_code::ok;
     };
 
@@ -133,6 +135,7 @@ private:
     destination to_;
     std::optional<output_pipe> pipe_;
     disk::leaf_pool buffers_;
+    rate_limiter rate_;
     blob::fetch_environment env_;
     std::vector<provider> providers_;
     std::size_t current_ = 0;

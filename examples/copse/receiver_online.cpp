@@ -65,6 +65,31 @@ std::string addresses_text(const endpoint_address& address)
     return text;
 }
 
+std::string_view outcome_text(quic::dial_attempt::outcome_type outcome) noexcept
+{
+    using enum quic::dial_attempt::outcome_type;
+    switch (outcome) {
+    case not_tried: return "not-tried";
+    case unusable: return "unusable";
+    case pending: return "pending";
+    case abandoned: return "abandoned";
+    case failed: return "failed";
+    case connected: return "connected";
+    }
+    return "unknown";
+}
+
+void report_dial(const quic::dial_attempt& attempt)
+{
+    const auto ms = [](std::chrono::nanoseconds time) {
+        return std::chrono::duration<double, std::milli>(time).count();
+    };
+    record out("dial");
+    out.text("address", to_text(attempt.address)).text("outcome", outcome_text(attempt.outcome));
+    if (attempt.error) out.text("message", attempt.error.message());
+    out.decimal("start_ms", ms(attempt.start)).decimal("duration_ms", ms(attempt.duration)).print();
+}
+
 }  // namespace
 
 // ---- providers ----
@@ -168,9 +193,10 @@ awaitable<result<void>> receiver::connect(quic::endpoint& ep)
     const endpoint_address& address = current().ticket->address;
     shown_.begin("connect", std::nullopt);
     shown_.detail(addresses_text(address));
-    auto dial = ep.connect(address, std::string(blob::alpn));
+    auto dial = ep.connect(address, std::string(blob::alpn), current().dial);
     auto dialled = co_await with_timeout(std::move(dial), options_.timeout);
     shown_.end();
+    for (const quic::dial_attempt& attempt : current().dial.attempts) report_dial(attempt);
     if (!dialled) co_return dialled.error();
     connection_ = std::move(dialled).assume_value();
     record("connected")
@@ -481,6 +507,7 @@ blob::fetch_options receiver::fetch_options()
     blob::fetch_options options;
     options.progress_timeout = options_.timeout;
     options.durable = options_.durable;
+    options.rate = &rate_;
     options.progress = [this](std::uint64_t bytes) {
         fetched_ += bytes;
         current().fetched += bytes;

@@ -117,6 +117,8 @@ step<exit_code> run_recv(const arguments& given)
     if (seconds) options.timeout = std::chrono::seconds(*seconds);
     COPSE_TRY(const auto most, given.size("max-size"));
     if (most) options.max_size = *most;
+    COPSE_TRY(const auto rate, given.rate("limit-down"));
+    options.limit_down = rate.value_or(0);
     temporary_place place;
     if (options.to_output) {
         COPSE_TRY(options.folder, place.make());

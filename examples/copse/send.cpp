@@ -35,6 +35,7 @@ struct send_options {
     bool once = false;
     bool skip_unsupported = false;
     bool qr = false;
+    std::uint64_t limit_up = 0;  ///< bytes a second, 0: none
 };
 
 std::string skipped_text(const source_list& list)
@@ -140,7 +141,7 @@ awaitable<step<exit_code>> send_from(quic::endpoint& ep, const send_options& opt
     COPSE_CO_TRY(const offer what, make_offer(list, hashes.assume_value(), store));
     report_offer(list, what.root, time, shown);
 
-    server serving(ep, store, pool, what, options.once, shown);
+    server serving(ep, store, pool, what, {options.once, options.limit_up}, shown);
     COPSE_CO_TRYV(print_ticket(make_ticket(ep, what.root), options.qr));
     if (!prints_records()) {
         shown.note(options.once ? "serving until one getter has everything"
@@ -208,6 +209,8 @@ step<exit_code> run_send(const arguments& given)
     COPSE_TRY(options.bind, given.bind_addresses());
     options.once = given.has("once");
     options.skip_unsupported = given.has("skip-unsupported");
+    COPSE_TRY(const auto rate, given.rate("limit-up"));
+    options.limit_up = rate.value_or(0);
     options.qr = given.has("qr");
     if (options.qr) {
         if (prints_records()) return fail(exit_code::usage, "--qr is for people: not with --json");

@@ -9,6 +9,7 @@
 #include <copse/core/clock.hpp>
 #include <copse/hash/blake3.hpp>
 
+#include <map>
 #include <set>
 #include <utility>
 
@@ -19,6 +20,13 @@ namespace {
 std::uint64_t last_chunk_bytes(std::uint64_t size) noexcept
 {
     return size == 0 ? 0 : (size - 1) % hash::chunk_size + 1;
+}
+
+blob::provide_limits limits_of(const serve_options& options)
+{
+    blob::provide_limits limits;
+    limits.upload_bytes_per_s = options.limit_up;
+    return limits;
 }
 
 record& add_getter(record& out, const connection& c)
@@ -67,18 +75,21 @@ step<offer> make_offer(const source_list& list, const std::vector<hash::digest>&
 
 /// One getter's requests so far.
 struct server::visit {
-    bool asked = false;         ///< a request was answered
-    bool acknowledged = false;  ///< so was the last one for data, by the getter's transport
-    std::uint64_t payload = 0;  ///< of requests for data
-    std::uint64_t sent = 0;     ///< of all requests
+    bool asked = false;           ///< a request was answered
+    bool acknowledged = false;    ///< so was the last one for data, by the getter's transport
+    std::uint64_t payload = 0;    ///< of requests for data
+    std::uint64_t sent = 0;       ///< of all requests
+    std::uint64_t confirmed = 0;  ///< of these, acknowledged by the getter's transport
+    std::map<std::uint64_t, std::uint64_t> by_request;  ///< confirmed of those under way
 };
 
 server::server(quic::endpoint& ep, store::reference_store& store, offload_pool& pool, offer what,
-               bool once, progress& shown)
+               serve_options options, progress& shown)
     : buffers_("send buffers", send_buffer_bytes, blob::provide_buffer_bytes),
-      env_{store, pool, buffers_},
+      share_(limits_of(options)),
+      env_{store, pool, buffers_, &share_},
       offer_(what),
-      once_(once),
+      once_(options.once),
       shown_(shown),
       children_(ep.get_executor()),
       listener_(ep.listen(blob::alpn))
@@ -119,11 +130,17 @@ awaitable<void> server::serve(std::shared_ptr<connection> c)
     ++getters_;
     show_getters();
     blob::provide_options options;
-    options.progress = [this, &v](std::uint64_t bytes) {
-        v.sent += bytes;
-        shown_.add(bytes);
+    options.progress = [&v](std::uint64_t bytes) { v.sent += bytes; };
+    // What is shown is what arrived: much more may wait in buffers on the way.
+    options.hooks.confirmed = [this, &v](const blob::request_info& about, std::uint64_t bytes) {
+        std::uint64_t& before = v.by_request[about.number];
+        v.confirmed += bytes - before;
+        shown_.add(bytes - std::exchange(before, bytes));
     };
-    options.finished = [this, &v](const blob::provide_report& report) { judge(v, report); };
+    options.finished = [this, &v](const blob::provide_report& report) {
+        v.by_request.erase(report.request.number);
+        judge(v, report);
+    };
     const close_reason why = co_await blob::provide(c, env_, std::move(options));
     c->close(0, "");
     --getters_;
@@ -141,15 +158,21 @@ void server::report_end(const connection& c, const visit& v, const close_reason&
 {
     if (prints_records()) {
         record out("getter-end");
-        add_getter(out, c).flag("complete", complete).number("sent", v.sent);
+        add_getter(out, c)
+            .flag("complete", complete)
+            .number("sent", v.sent)
+            .number("confirmed", v.confirmed);
         const std::string reason = describe(why);
         if (!reason.empty()) out.text("reason", reason.substr(2));
         out.print();
         return;
     }
+    // Who closes content has all of it, also what it had no time to acknowledge.
+    const std::uint64_t received = complete ? v.sent : v.confirmed;
     const std::string who = short_id(c.peer()) + " at " + to_text(c.remote_address());
-    shown_.note("getter " + who + (complete ? " has everything: " : " left: ") + to_size(v.sent) +
-                " sent in " + to_duration(time) + ", " + to_rate(v.sent, time) + describe(why));
+    shown_.note("getter " + who + (complete ? " has everything: " : " left: ") + to_size(received) +
+                " received in " + to_duration(time) + ", " + to_rate(received, time) +
+                describe(why));
 }
 
 void server::judge(visit& v, const blob::provide_report& report) const

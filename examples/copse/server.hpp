@@ -35,11 +35,16 @@ struct offer {
 step<offer> make_offer(const source_list& list, const std::vector<hash::digest>& hashes,
                        store::reference_store& into);
 
+struct serve_options {
+    bool once = false;           ///< end after the first complete transfer
+    std::uint64_t limit_up = 0;  ///< bytes a second to all together, 0: no limit
+};
+
 /// All it is given must outlive it.
 class server {
 public:
     server(quic::endpoint& ep, store::reference_store& store, offload_pool& pool, offer what,
-           bool once, progress& shown);
+           serve_options options, progress& shown);
 
     /// Serves until the first complete transfer with `once`, else until cancelled.
     /// \return whether there was a complete one.
@@ -57,6 +62,7 @@ private:
     void show_getters();
 
     disk::leaf_pool buffers_;
+    blob::provide_share share_;
     blob::provide_environment env_;
     const offer offer_;
     const bool once_;

@@ -21,6 +21,9 @@ constexpr option_rule key{"key", '\0', "FILE", completes::files,
 
 constexpr std::array send_options{
     bind,
+    option_rule{"limit-up", '\0', "RATE", completes::nothing,
+                "send no more bytes a second than that, to all together; K, M and G may follow (of "
+                "1024)"},
     option_rule{"once", '\0', "", completes::nothing, "end after one complete transfer"},
     option_rule{"name", '\0', "NAME", completes::nothing,
                 "what standard input is called at the receiver (default: stdin)"},
@@ -42,6 +45,8 @@ constexpr std::array recv_options{
     option_rule{"max-size", '\0', "SIZE", completes::nothing,
                 "refuse more than that, in bytes or with K, M, G or T behind (of 1024)"},
     bind,
+    option_rule{"limit-down", '\0', "RATE", completes::nothing,
+                "receive no more bytes a second than that; K, M and G may follow (of 1024)"},
     option_rule{"timeout", '\0', "SECONDS", completes::nothing,
                 "give up a provider after so long without an answer or progress (default 30)"},
     json,

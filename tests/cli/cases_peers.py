@@ -96,7 +96,7 @@ def unreachable(world):
     out = world.folder("out")
     sender, ticket = world.send(world.file("small", 1000))
     sender.stop()
-    world.recv(ticket, out, "--timeout", "2", seconds=20).expect(UNREACHABLE, "127.0.0.1:")
+    world.recv(ticket, out, "--timeout", "2", seconds=20).expect(UNREACHABLE, "127.0.0.1:", "tried at 0 ms for")
     only(out)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))

@@ -1,5 +1,6 @@
 """Files and folders from one process to another, and what is in the way of them."""
 import fcntl
+import json
 import os
 import pty
 import select
@@ -8,8 +9,8 @@ import signal
 import subprocess
 import time
 
-from harness import (BIG_MIB, EMPTY_HASH, FILES, LIMIT_S, OK, REFUSED, Result, STOP_S, World, entries, only,
-                     require, same)
+from harness import (BIG_MIB, EMPTY_HASH, FILES, LIMIT_S, OK, Process, REFUSED, Result, STOP_S, USAGE, World,
+                     entries, find_ticket, only, require, same)
 
 
 def transfer(make, *more):
@@ -81,6 +82,37 @@ def raw_ticket(world):
     only(out, name, EMPTY_HASH)
     for one in (process, empty):
         one.stop()
+
+
+def limited(world):
+    """Rates: no transfer is faster than the limit allows behind what may go at once."""
+    source = world.file("limited", 8_000_000)
+    sender = Process(world, [world.options.copse, "send", source, "--limit-up", "8M", "--bind", "127.0.0.1:0"])
+    ticket = sender.line_until(find_ticket)
+    # 512 KiB may go at once; of a receiver also a window of 4 MiB.
+    for more, rate, at_once in (((), 8 << 20, 1 << 19), (("--limit-down", "4M"), 4 << 20, 9 << 19)):
+        done = world.recv(ticket, world.scratch / f"out {len(more)}", "--json", *more).expect(OK)
+        took = json.loads(done.out.splitlines()[-1])["transfer_ms"]
+        least = 1000 * (8_000_000 - at_once) / rate
+        require(took > least, f"{took} ms instead of at least {least:.0f} ms")
+        same(source, world.scratch / f"out {len(more)}" / source.name)
+    for command, option in (("send", "--limit-up"), ("recv", "--limit-down")):
+        for wrong in ("0", "x", ""):
+            world.copse(command, "x" if command == "send" else ticket, f"{option}={wrong}").expect(USAGE, option)
+
+
+def confirmed(world):
+    """The sender counts what arrived, not what it gave away."""
+    source = world.file("medium", 3_000_001)
+    _, ticket = world.send(source)
+    sender = Process(world, [world.options.copse, "send", source, "--json", "--bind", "127.0.0.1:0"])
+    ticket = json.loads(sender.line_until(lambda line: '"type":"ticket"' in line and line))["ticket"]
+    world.recv(ticket, world.scratch / "out").expect(OK)
+    end = json.loads(sender.line_until(lambda line: '"type":"getter-end"' in line and line))
+    require(end["complete"] and end["sent"] >= 3_000_001, f"{end}")
+    require(end["confirmed"] <= end["sent"], "more arrived than was sent")
+    # The end of the connection may overtake the last acknowledgement: one window of a small request.
+    require(end["confirmed"] >= 1_000_000, f"{end}")
 
 
 def on_terminal(world):
@@ -249,6 +281,8 @@ SCENARIOS = {
     "transfer/many-getters": many_getters,
     "transfer/raw-ticket": raw_ticket,
     "transfer/on-terminal": on_terminal,
+    "transfer/limited": limited,
+    "transfer/confirmed": confirmed,
     "recv/existing-files": existing,
     "recv/links-in-destination": links_in_destination,
     "send/skipped-files": skipped,
