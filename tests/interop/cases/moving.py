@@ -1,4 +1,4 @@
-"""A peer whose address changes in the middle of a transfer, as behind a NAT that forgets it."""
+"""Between client and provider: a NAT that forgets, and a look at the packets of a handshake."""
 import contextlib
 import selectors
 import socket
@@ -15,12 +15,15 @@ BUFFER = 4 << 20
 class Nat:
     """Carries datagrams of one client to a server, from a new port whenever `period` have passed."""
 
+    RETRY = b"\xf0", b"\0\0\0\1"  # form and type, and the version (RFC 9000 section 17.2.5)
+
     def __init__(self, server, period):
         host, port = server.rsplit(":", 1)
         self.server = host, int(port)
         self.period = period
         self.ports = set()
         self.carried = 0
+        self.retries = 0
         self.client = None
         self.inside = self.bound()
         self.outside = None
@@ -72,6 +75,8 @@ class Nat:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             for _ in range(64):
                 data = self.outside.recv(65536)
+                kind = bytes([data[0] & 0xf0]) if data else b""
+                self.retries += (kind, data[1:5]) == self.RETRY
                 with contextlib.suppress(OSError):
                     self.inside.sendto(data, self.client)
                 self.carried += 1
@@ -107,6 +112,32 @@ def download(provider, client):
     return scenario
 
 
+def validated(provider, client):
+    """A client that must prove its address first, and one that need not."""
+
+    def scenario(world):
+        source = world.samples.file("odd.bin", 1_000_003)
+        for options, retries in ((["--retry"], 1), ([], 0)):
+            served = Driver(world, provider).provide("--mem", *options, source)
+            nat = Nat(served.one("addr"), 1 << 40)
+            try:
+                out = world.scratch / "out"
+                lines = Driver(world, client).get(
+                    "--id", served.one("id"), "--addr", nat.address, "--hash",
+                    served.one("hash").split(" ")[0], "--out", out)
+                finished(lines, 1)
+                check_blob(world, lines, 0, source, "all", out)
+            finally:
+                nat.close()
+            require((nat.retries > 0) == (retries > 0), f"{options}: {nat.retries} Retry packets")
+
+    return scenario
+
+
 def scenarios(self_test):
     pairs = [("peer", "peer")] if self_test else [("probe", "peer"), ("peer", "probe")]
-    return {f"moving/{client}-from-{provider}": download(provider, client) for provider, client in pairs}
+    found = {}
+    for provider, client in pairs:
+        found[f"moving/{client}-from-{provider}"] = download(provider, client)
+        found[f"retry/{client}-from-{provider}"] = validated(provider, client)
+    return found

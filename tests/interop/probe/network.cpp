@@ -13,9 +13,10 @@
 
 namespace probe {
 
-quic::endpoint open_endpoint(const executor& ex, const arguments& args)
+quic::endpoint open_endpoint(const executor& ex, const arguments& args, quic::retry_policy retry)
 {
     quic::endpoint_options options;
+    options.retry = retry;
     options.bind.push_back(to_address(args.get("bind").value_or("127.0.0.1:0")));
     return must(quic::endpoint::make(ex, std::move(options)), "bind");
 }

@@ -21,7 +21,8 @@ constexpr std::size_t memory_limit = std::size_t{4} << 30;
 constexpr std::size_t buffers_bytes = 8U << 20;
 
 /// An endpoint with one UDP socket: `--bind`, else a free port of 127.0.0.1.
-quic::endpoint open_endpoint(const executor& ex, const arguments& args);
+quic::endpoint open_endpoint(const executor& ex, const arguments& args,
+                             quic::retry_policy retry = quic::retry_policy::under_load);
 
 /// The provider named by `--id HEX --addr IP:PORT`.
 endpoint_address provider_address(const arguments& args);

@@ -1,10 +1,10 @@
 // `provide`: serves blobs until standard input ends. For tests of receivers it can also spoil what it
 // sends: --corrupt N flips a bit of byte N of each answer, --truncate N ends each answer after N bytes,
 // --stall N sends N bytes and then nothing more.
+#include "blobs.hpp"
 #include "modes.hpp"
 #include "network.hpp"
 
-#include <copse/bao/outboard.hpp>
 #include <copse/blob/collection.hpp>
 #include <copse/blob/provide.hpp>
 #include <copse/blob/ticket.hpp>
@@ -41,7 +41,7 @@ public:
     hash::digest file(const std::string& path)
     {
         const auto bytes = read_file(path);
-        const hash::digest hash = add(bytes, bao::chunk_ranges::all());
+        const hash::digest hash = add_blob(store_, bytes, bao::chunk_ranges::all());
         say("hash " + hash::to_hex(hash) + " " + std::to_string(bytes.size()) + " " + path);
         ticket("raw", hash, blob::blob_format::raw);
         return hash;
@@ -50,7 +50,7 @@ public:
     void sequence(const std::string& what, const std::vector<hash::digest>& hashes)
     {
         const auto bytes = blob::encode_hash_sequence(hashes);
-        const hash::digest hash = add(bytes, bao::chunk_ranges::all());
+        const hash::digest hash = add_blob(store_, bytes, bao::chunk_ranges::all());
         say(what + " " + hash::to_hex(hash) + " " + std::to_string(bytes.size()));
         ticket(what, hash, blob::blob_format::hash_seq);
     }
@@ -61,35 +61,13 @@ public:
         if (equals == text.npos) give_up("--partial is PATH=RANGES");
         const std::string path = text.substr(0, equals);
         const auto bytes = read_file(path);
-        const hash::digest hash = add(bytes, to_ranges(std::string_view(text).substr(equals + 1)));
+        const hash::digest hash =
+            add_blob(store_, bytes, to_ranges(std::string_view(text).substr(equals + 1)));
         say("partial " + hash::to_hex(hash) + " " + std::to_string(bytes.size()) + " " + path);
         ticket("partial", hash, blob::blob_format::raw);
     }
 
 private:
-    hash::digest add(byte_view bytes, const bao::chunk_ranges& ranges)
-    {
-        const bao::outboard tree = bao::outboard::build(bytes);
-        const std::uint64_t chunks = bao::chunk_count(bytes.size());
-        const bao::chunk_ranges chosen = ranges.effective(chunks);
-        if (bytes.empty()) return tree.root();  // every store has it
-        const auto writer = must(store_.open_partial(tree.root(), bytes.size()), "store");
-        for (std::size_t i = 0; i < chosen.interval_count(); ++i) {
-            const auto part = chosen.interval(i);
-            const std::uint64_t first = bao::byte_offset(part.first);
-            const std::uint64_t end = bao::byte_end(part.end, bytes.size());
-            must(writer->write(bytes.subspan(static_cast<std::size_t>(first),
-                                             static_cast<std::size_t>(end - first)),
-                               first),
-                 "store");
-        }
-        const store::pair_run all{0, tree.pairs()};
-        writer->commit(chosen, std::span(&all, 1));
-        const bool whole = chosen.covers(0, chunks);
-        must(whole ? writer->finish(false)() : writer->checkpoint()(), "store");
-        return tree.root();
-    }
-
     void ticket(const std::string& what, const hash::digest& hash, blob::blob_format format) const
     {
         blob::blob_ticket out;
@@ -239,7 +217,7 @@ awaitable<bool> provide(std::vector<std::string> input)
     const arguments args(input,
                          {"bind", "store", "partial", "missing-at", "corrupt", "truncate", "stall",
                           "request-timeout", "refuse", "limit"},
-                         {"mem", "hashseq", "hashseq-missing", "allow-push"});
+                         {"mem", "hashseq", "hashseq-missing", "allow-push", "retry"});
     std::optional<store_folder> folder;
     std::shared_ptr<store::blob_store> store;
     if (args.has("mem")) {
@@ -251,7 +229,9 @@ awaitable<bool> provide(std::vector<std::string> input)
         store = must(store::folder_store::open(real_file_system(), folder->path(), options),
                      folder->path());
     }
-    quic::endpoint ep = open_endpoint(co_await asio::this_coro::executor, args);
+    const auto retry =
+        args.has("retry") ? quic::retry_policy::always : quic::retry_policy::under_load;
+    quic::endpoint ep = open_endpoint(co_await asio::this_coro::executor, args, retry);
     std::exception_ptr failed;
     try {
         co_await provide_from(ep, *store, args);

@@ -4,6 +4,7 @@ use bao_tree::{ChunkNum, ChunkRanges};
 use iroh_blobs::Hash;
 
 /// What was given after the subcommand.
+#[derive(Clone)]
 pub struct Args {
     options: Vec<(String, String)>,
     pub words: Vec<String>,

@@ -71,9 +71,10 @@ async fn log(mut updates: irpc::channel::mpsc::Receiver<RequestUpdate>) {
 }
 
 /// The sender for the protocol handler, and the task that answers, which ends when that is gone.
-pub fn listen(args: Args) -> Result<(EventSender, JoinHandle<()>)> {
+pub fn listen(args: &Args) -> Result<(EventSender, JoinHandle<()>)> {
     let (tx, mut rx) = tokio::sync::mpsc::channel(64);
-    let mask = mask(&args)?;
+    let mask = mask(args)?;
+    let args = args.clone();
     let task = tokio::spawn(async move {
         let mut requests = JoinSet::new();
         while let Some(message) = rx.recv().await {

@@ -1,8 +1,14 @@
 //! `peer provide`: serves blobs of iroh-blobs until standard input ends.
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{bail, Context, Result};
-use iroh::{protocol::Router, EndpointAddr};
+use iroh::{
+    protocol::{IncomingFilterOutcome, Router},
+    EndpointAddr,
+};
 use iroh_blobs::{
     api::{blobs::AddBytesOptions, Store, TempTag},
     format::collection::Collection,
@@ -29,7 +35,14 @@ const VALUED: [&str; 9] = [
     "refuse",
     "limit",
 ];
-const FLAGS: [&str; 5] = ["mem", "hashseq", "hashseq-missing", "log", "allow-push"];
+const FLAGS: [&str; 6] = [
+    "mem",
+    "hashseq",
+    "hashseq-missing",
+    "log",
+    "allow-push",
+    "retry",
+];
 
 /// A hash of which nobody has the blob.
 fn absent_hash() -> Hash {
@@ -203,11 +216,19 @@ pub async fn run(input: Vec<String>) -> Result<bool> {
         served.tags.push(tag);
     }
 
-    let (events, told) = events::listen(args)?;
+    let (events, told) = events::listen(&args)?;
     let blobs = BlobsProtocol::new(&store, Some(events));
-    let router = Router::builder(endpoint)
-        .accept(iroh_blobs::ALPN, blobs)
-        .spawn();
+    let mut router = Router::builder(endpoint).accept(iroh_blobs::ALPN, blobs);
+    if args.has("retry") {
+        router = router.incoming_filter(Arc::new(|incoming| {
+            if incoming.remote_addr_validated() {
+                return IncomingFilterOutcome::Accept;
+            }
+            say("retry");
+            IncomingFilterOutcome::Retry
+        }));
+    }
+    let router = router.spawn();
     say("ready");
     let mut sink = [0u8; 256];
     let mut input = tokio::io::stdin();
