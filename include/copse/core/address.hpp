@@ -15,11 +15,14 @@
 
 namespace copse {
 
+// Orderings say their type: then they are made of == and < where a library (libc++ before 17) has no <=>
+// for arrays and vectors yet.
+
 /// The 32-byte compressed Ed25519 public key that names an endpoint.
 struct endpoint_id {
     std::array<std::byte, 32> bytes{};  ///< the key as it is sent
 
-    auto operator<=>(const endpoint_id&) const = default;
+    std::strong_ordering operator<=>(const endpoint_id&) const = default;
 };
 
 /// An IP address and a UDP port.
@@ -32,7 +35,7 @@ struct socket_address {
     std::uint16_t port = 0;                ///< host order
     std::uint32_t scope_id = 0;            ///< IPv6 link-local interface index, else 0
 
-    auto operator<=>(const socket_address&) const = default;
+    std::strong_ordering operator<=>(const socket_address&) const = default;
 
     /// Whether it is an IPv4 address.
     [[nodiscard]] bool is_v4() const noexcept { return family == family_type::v4; }
@@ -59,14 +62,14 @@ struct socket_address {
 /// A relay server that forwards to an endpoint by id.
 struct relay_address {
     std::string url;  ///< normalised, as the ticket has it
-    auto operator<=>(const relay_address&) const = default;
+    std::strong_ordering operator<=>(const relay_address&) const = default;
 };
 
 /// An address of a transport that copse does not know.
 struct custom_address {
     std::uint64_t transport = 0;  ///< number of the transport
     std::vector<std::byte> data;  ///< what that transport needs
-    auto operator<=>(const custom_address&) const = default;
+    std::strong_ordering operator<=>(const custom_address&) const = default;
 };
 
 /// One way to reach a peer. The order of alternatives is the wire order (relay, IP, custom).
@@ -76,7 +79,7 @@ using path_address = std::variant<relay_address, socket_address, custom_address>
 struct endpoint_address {
     endpoint_id id;                   ///< whom to expect there
     std::vector<path_address> paths;  ///< every way known; none is believed before the handshake
-    auto operator<=>(const endpoint_address&) const = default;
+    std::strong_ordering operator<=>(const endpoint_address&) const = default;
 };
 
 }  // namespace copse

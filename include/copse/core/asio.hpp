@@ -21,10 +21,20 @@
 #endif
 #endif
 
+// Asio before 1.24 looks for the coroutines TS when the compiler is clang.
+#include <asio/version.hpp>
+#if defined(__clang__) && ASIO_VERSION < 102400
+#if !defined(ASIO_HAS_CO_AWAIT)
+#define ASIO_HAS_CO_AWAIT 1
+#endif
+#if !defined(ASIO_HAS_STD_COROUTINE)
+#define ASIO_HAS_STD_COROUTINE 1
+#endif
+#endif
+
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/use_awaitable.hpp>
-#include <asio/version.hpp>
 #if ASIO_VERSION >= 102400
 #include <asio/as_tuple.hpp>
 #else

@@ -14,7 +14,7 @@ struct digest {
     std::array<std::byte, 32> bytes{};  ///< as on the wire
 
     /// Lexicographic by byte, which is also the order of the hexadecimal text.
-    auto operator<=>(const digest&) const = default;
+    std::strong_ordering operator<=>(const digest&) const = default;
 
     /// A view of the bytes, valid as long as this object.
     [[nodiscard]] std::span<const std::byte, 32> span() const noexcept { return bytes; }
