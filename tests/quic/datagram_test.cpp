@@ -7,7 +7,7 @@
 
 using namespace copse;
 using namespace std::chrono_literals;
-using copse::test::local_options;
+using copse::test::loopback_options;
 using copse::test::meeting;
 using copse::test::read_to_end;
 using copse::test::run_meeting;
@@ -57,7 +57,7 @@ TEST_CASE("datagrams: one byte more than fits is refused", "[quic]")
 
 TEST_CASE("datagrams: the peer's frame size bounds ours", "[quic]")
 {
-    auto narrow = local_options();
+    auto narrow = loopback_options();
     narrow.max_datagram_frame_size = 66;
     run_meeting(
         [](meeting& m) -> awaitable<void> {
@@ -75,7 +75,7 @@ TEST_CASE("datagrams: the peer's frame size bounds ours", "[quic]")
 
 TEST_CASE("datagrams: a peer that takes none is not sent any", "[quic]")
 {
-    auto none = local_options();
+    auto none = loopback_options();
     none.max_datagram_frame_size = 0;
     run_meeting(
         [](meeting& m) -> awaitable<void> {
@@ -107,7 +107,7 @@ TEST_CASE("datagrams: small ones share packets", "[quic]")
 
 TEST_CASE("datagrams: a full send queue refuses the next one", "[quic]")
 {
-    auto small = local_options();
+    auto small = loopback_options();
     small.datagram_send_buffer = 1000;
     run_meeting(
         [](meeting& m) -> awaitable<void> {
@@ -123,12 +123,12 @@ TEST_CASE("datagrams: a full send queue refuses the next one", "[quic]")
             const auto again = send(*m.near, "room again");
             CHECK(again);
         },
-        local_options(), small);
+        loopback_options(), small);
 }
 
 TEST_CASE("datagrams: a flood nobody reads keeps the newest and is counted", "[quic]")
 {
-    auto small = local_options();
+    auto small = loopback_options();
     small.datagram_receive_buffer = 10 * (64 + 1000);
     run_meeting(
         [](meeting& m) -> awaitable<void> {
@@ -217,6 +217,10 @@ TEST_CASE("datagrams: lost ones stay lost and are counted, streams are not harme
         m.to_server->drop = 0;
         const auto acked = co_await s.value()->acknowledged();
         CHECK(acked);
+        for (int i = 0; i < 1000 && m.near->statistics().datagrams_sent < 200; ++i) {
+            const auto pause = co_await sleep_for(5ms);
+            static_cast<void>(pause);
+        }
         CHECK(m.near->statistics().datagrams_sent == 200);
         CHECK(m.far->statistics().datagrams_received < 200);
         CHECK(m.near->statistics().datagrams_lost > 0);
@@ -257,4 +261,29 @@ TEST_CASE("datagrams: a cancelled wait loses nothing", "[quic]")
         REQUIRE(got);
         CHECK(as_text(got.value().bytes) == "still here");
     });
+}
+
+TEST_CASE("datagrams: a connection with nothing else survives an outage", "[quic]")
+{
+    // The keep-alive that finds out must not be one of a minute.
+    auto quiet = loopback_options();
+    quiet.keep_alive = 60s;
+    run_meeting(
+        [](meeting& m) -> awaitable<void> {
+            const auto data = copse::test::pattern(1000);
+            m.to_server->drop = 1000;
+            result<void> sent = outcome::success();
+            while (sent) sent = m.near->send_datagram({nullptr, data});
+            CHECK(sent.error() == transport_errc::limit_reached);
+            co_await copse::test::pause(20ms);
+            CHECK(m.near->statistics().datagrams_sent < 200);  // the window is full
+            m.to_server->drop = 0;
+            const auto got = co_await m.far->receive_datagram();
+            CHECK(got);
+            for (int i = 0; i < 1000 && m.near->statistics().datagrams_lost == 0; ++i) {
+                co_await copse::test::pause(5ms);
+            }
+            CHECK(m.near->statistics().datagrams_lost > 0);
+        },
+        loopback_options(), quiet);
 }

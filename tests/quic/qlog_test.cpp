@@ -5,7 +5,7 @@
 #include <filesystem>
 
 using namespace copse;
-using copse::test::local_options;
+using copse::test::loopback_options;
 using copse::test::meeting;
 using copse::test::run_meeting;
 using copse::test::temporary_directory;
@@ -32,7 +32,7 @@ awaitable<void> one_transfer(meeting& m)
 /// A client that logs into the directory.
 quic::endpoint_options logging_options(const temporary_directory& d, std::uint64_t limit)
 {
-    auto o = local_options();
+    auto o = loopback_options();
     o.qlog = quic::qlog_directory(d.path().string(), limit);
     return o;
 }
@@ -60,7 +60,7 @@ TEST_CASE("qlog: both sides log a connection under its first id", "[quic]")
 TEST_CASE("qlog: a log stops whole at its limit", "[quic]")
 {
     const temporary_directory d;
-    run_meeting(one_transfer, local_options(), logging_options(d, 5000));
+    run_meeting(one_transfer, loopback_options(), logging_options(d, 5000));
     const auto names = names_in(d);
     REQUIRE(names.size() == 1);
     const std::string log = copse::test::read_file(d / names[0]);
@@ -72,8 +72,8 @@ TEST_CASE("qlog: a log stops whole at its limit", "[quic]")
 TEST_CASE("qlog: a directory that is not there costs the log, not the connection", "[quic]")
 {
     const temporary_directory d;
-    auto o = local_options();
+    auto o = loopback_options();
     o.qlog = quic::qlog_directory((d / "absent").string());
-    run_meeting(one_transfer, local_options(), o);
+    run_meeting(one_transfer, loopback_options(), o);
     CHECK(names_in(d).empty());
 }

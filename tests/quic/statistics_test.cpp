@@ -5,7 +5,7 @@
 
 using namespace copse;
 using namespace std::chrono_literals;
-using copse::test::local_options;
+using copse::test::loopback_options;
 using copse::test::meeting;
 using copse::test::run_meeting;
 using copse::test::transfer;
@@ -89,7 +89,7 @@ TEST_CASE("statistics: a reader that does not read shows as stream credit", "[qu
 
 TEST_CASE("statistics: a full connection window shows as connection credit", "[quic]")
 {
-    auto small = local_options();
+    auto small = loopback_options();
     small.connection_window = 32U << 10;
     run_meeting(
         [](meeting& m) -> awaitable<void> {
@@ -108,7 +108,7 @@ TEST_CASE("statistics: a full connection window shows as connection credit", "[q
 
 TEST_CASE("statistics: a path that swallows everything shows as congestion", "[quic]")
 {
-    auto wide = local_options();
+    auto wide = loopback_options();
     wide.remote_stream_window = 16U << 20;
     wide.connection_window = 16U << 20;
     run_meeting(

@@ -88,8 +88,13 @@ inline ngtcp2_callbacks make_callbacks() noexcept
         self(user).on_datagram({reinterpret_cast<const std::byte*>(data), n});
         return 0;
     };
-    c.lost_datagram = [](ngtcp2_conn*, std::uint64_t, void* user) {
-        self(user).on_lost_datagram();
+    // A datagram's id is its size.
+    c.lost_datagram = [](ngtcp2_conn*, std::uint64_t size, void* user) {
+        self(user).on_lost_datagram(size);
+        return 0;
+    };
+    c.ack_datagram = [](ngtcp2_conn*, std::uint64_t size, void* user) {
+        self(user).on_acked_datagram(size);
         return 0;
     };
     return c;
@@ -124,6 +129,8 @@ namespace {
 
 ngtcp2_settings make_settings(const endpoint_options& o, timestamp now)
 {
+    // Ethernet by IPv4 and by IPv6, some access lines, tunnels, the least of IPv6.
+    static constexpr std::uint16_t probes[] = {1472, 1452, 1406, 1342, 1232};
     ngtcp2_settings s;
     ::ngtcp2_settings_default(&s);
     s.initial_ts = now;
@@ -131,6 +138,7 @@ ngtcp2_settings make_settings(const endpoint_options& o, timestamp now)
     s.handshake_timeout = static_cast<ngtcp2_duration>(o.handshake_timeout.count());
     s.max_tx_udp_payload_size = o.max_datagram_size;
     s.ack_thresh = 10;
+    set_probes(s, probes);
     return s;
 }
 

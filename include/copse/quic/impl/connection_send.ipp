@@ -39,6 +39,7 @@ void connection_state::on_stream_window(stream_state* s)
 int connection_state::on_acked(std::uint64_t offset, std::uint64_t length, stream_state* s)
 {
     if (!s) return 0;
+    if (length > 0) path_.acknowledged(offset + length - s->acked, timestamp_now());
     s->acked = offset + length;
     if (length == 0) s->fin_frame_acked = true;
     release_acked(*s);
@@ -145,6 +146,7 @@ int connection_state::on_stream_close(std::uint32_t flags, std::int64_t id, std:
         s->reset_code = code;
         settle_receive(*s);
     }
+    path_.forgotten(s->sent_end - s->acked);
     drop_chunks(*s);
     s->recv_changed.notify_all();
     streams_.erase(id);
@@ -202,6 +204,7 @@ void connection_state::expire(timestamp now)
         fail(rv);
         return;
     }
+    path_.expired(now, ::ngtcp2_conn_get_pto(conn_));
     owner_->mark_dirty(*this);
 }
 
@@ -243,7 +246,10 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
     std::size_t since_rotation = 0;
     bool control_only = false;
     for (;;) {
-        const std::size_t room = ::ngtcp2_conn_get_max_tx_udp_payload_size(conn_);
+        // More than the path is known to carry, so that there is room for probes.
+        const std::size_t room = path_.narrow(now)
+                                     ? black_hole::base_size
+                                     : ::ngtcp2_conn_get_max_tx_udp_payload_size(conn_);
         if (out.packets > 0 && (out.used + room > limit || out.packets >= most)) {
             out.more = true;
             break;
@@ -277,7 +283,7 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
         ngtcp2_ssize taken = -1;
         ngtcp2_pkt_info info{};
         ngtcp2_ssize n = NGTCP2_ERR_WRITE_MORE;
-        if (datagrams_ && !datagrams_->out.empty() && (datagrams_->turn || !s)) {
+        if (may_write_datagrams() && (datagrams_->turn || !s)) {
             datagrams_->turn = false;
             n = write_datagrams(path.path, info, byte_span(slab + out.used, room), now);
         } else if (datagrams_) {
@@ -311,6 +317,7 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
         if (s && taken >= 0) {
             const auto accepted = static_cast<std::uint64_t>(taken);
             s->sent_end += accepted;
+            if (accepted > 0) path_.sent(accepted, now);
             if (flags != 0 && accepted == offered) {
                 s->fin_sent = true;
                 s->fin_alone = accepted == 0;
@@ -330,6 +337,7 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
         if (n == 0) {
             const bool datagrams = datagrams_ && !datagrams_->out.empty();
             limited_by(what_limits(datagrams, s || control_only), now);
+            hurry_datagrams();
             break;
         }
         const auto size = static_cast<std::size_t>(n);

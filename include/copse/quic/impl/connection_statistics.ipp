@@ -59,7 +59,7 @@ connection_statistics connection_state::statistics() const
     out.congestion_window = native.cwnd;
     out.slow_start_threshold = native.ssthresh;
     out.bytes_in_flight = native.bytes_in_flight;
-    out.max_datagram_size = ::ngtcp2_conn_get_path_max_tx_udp_payload_size(conn_);
+    out.max_datagram_size = path_payload();
     return out;
 }
 

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace copse::quic::detail {
@@ -60,6 +61,12 @@ inline int shutdown_read(ngtcp2_conn* conn, std::int64_t id, std::uint64_t code)
 inline int shutdown_write(ngtcp2_conn* conn, std::int64_t id, std::uint64_t code)
 {
     return ::ngtcp2_conn_shutdown_stream_write(conn, 0, id, code);
+}
+/// Which sizes path MTU discovery tries, best first; `probes` must outlive the connection's start.
+inline void set_probes(ngtcp2_settings& settings, std::span<const std::uint16_t> probes)
+{
+    settings.pmtud_probes = probes.data();
+    settings.pmtud_probeslen = probes.size();
 }
 /// Clients pass their first destination id; servers have it in their parameters here.
 inline void set_qlog(ngtcp2_settings& settings, ngtcp2_qlog_write write, const ngtcp2_cid&)
@@ -135,6 +142,8 @@ inline int shutdown_write(ngtcp2_conn* conn, std::int64_t id, std::uint64_t code
 {
     return ::ngtcp2_conn_shutdown_stream_write(conn, id, code);
 }
+/// Version 0.12 has its own list, which ends at 1444.
+inline void set_probes(ngtcp2_settings&, std::span<const std::uint16_t>) {}
 inline void set_qlog(ngtcp2_settings& settings, ngtcp2_qlog_write write, const ngtcp2_cid& odcid)
 {
     settings.qlog.write = write;

@@ -10,6 +10,7 @@
 #include <copse/core/event.hpp>
 #include <copse/core/scope.hpp>
 #include <copse/core/transport.hpp>
+#include <copse/quic/detail/black_hole.hpp>
 #include <copse/quic/detail/post_handshake.hpp>
 #include <copse/quic/endpoint.hpp>
 #include <copse/quic/impl/ngtcp2_api.hpp>
@@ -139,7 +140,9 @@ struct datagram_queues {
     std::deque<shared_bytes> in;
     std::size_t out_bytes = 0;  ///< in the measure of datagram_cost()
     std::size_t in_bytes = 0;
-    bool turn = true;  ///< the next packet is theirs, though streams have data too
+    bool turn = true;             ///< the next packet is theirs, though streams have data too
+    std::uint64_t in_flight = 0;  ///< sent, neither acknowledged nor lost
+    bool hurried = false;         ///< keep-alives follow the round trip
 };
 
 /// What a queued datagram counts: an empty one is not free.
@@ -206,6 +209,8 @@ public:
 
     // Datagrams, called by handles.
     [[nodiscard]] std::size_t max_datagram_payload() const noexcept;
+    /// UDP payload that the path carries, as far as is known.
+    [[nodiscard]] std::size_t path_payload() const noexcept;
     result<void> send_datagram(shared_bytes data);
     datagram_queues& datagrams();
 
@@ -225,7 +230,10 @@ public:
     void on_peer_stream_limit() { open_changed_.notify_all(); }
     void on_stream_window(stream_state* s);
     void on_datagram(byte_view data);
-    void on_lost_datagram() { ++counted_.datagrams_lost; }
+    [[nodiscard]] bool may_write_datagrams() const;
+    void hurry_datagrams();
+    void on_lost_datagram(std::uint64_t size);
+    void on_acked_datagram(std::uint64_t size);
 
     endpoint::state* owner_;  ///< null once the connection has ended
     const std::uint64_t serial_;
@@ -294,6 +302,7 @@ private:
     bool heard_ = false;          ///< a datagram came in since the last flush
     bool ends_in_doubt_ = false;  ///< a FIN may have been acknowledged unseen
     std::optional<close_reason> close_wanted_;
+    black_hole path_;
     connection_statistics counted_;  ///< what is counted here; the rest is asked for
     send_limit limit_ = send_limit::none;
     timestamp limited_since_ = 0;
