@@ -16,6 +16,7 @@
 #include <copse/blob/fetch.hpp>
 #include <copse/blob/observe.hpp>
 #include <copse/blob/provide.hpp>
+#include <copse/blob/push.hpp>
 #include <copse/blob/ticket.hpp>
 #include <copse/blob/wire.hpp>
 #include <copse/codec/error.hpp>

@@ -6,5 +6,6 @@
 #include <copse/blob/impl/fetch.ipp>
 #include <copse/blob/impl/observe.ipp>
 #include <copse/blob/impl/provide.ipp>
+#include <copse/blob/impl/push.ipp>
 #include <copse/blob/impl/ticket.ipp>
 #include <copse/blob/impl/wire.ipp>
