@@ -1,4 +1,5 @@
 // Hash sequences and collections: several files under names, as sendme and iroh's tools write them.
+// Spec: docs/specs/collections.md.
 #pragma once
 
 #include <copse/blob/error.hpp>

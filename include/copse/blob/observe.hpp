@@ -53,11 +53,13 @@ struct observe_options {
 };
 
 /// Follows what a provider has of a blob. It is told, not proven: only data that was fetched is.
-/// \par Threads one executor. \par Lifetime dropping it ends the request.
+/// \par Threads one executor.
+/// \par Lifetime dropping it ends the request.
 class observer {
 public:
     /// Asks. The empty blob is everywhere: it is complete without a request.
-    /// \par Errors transport codes. \par Cancellation total.
+    /// \par Errors transport codes.
+    /// \par Cancellation total.
     static awaitable<result<observer>> open(std::shared_ptr<connection> c, hash::digest blob,
                                             observe_options options = {});
     /// Not while next() runs, as the assignment.

@@ -46,7 +46,8 @@ struct provide_counters {
 };
 
 /// Limits and counters that all connections of a provider share.
-/// \par Threads one executor. \par Lifetime must outlive the connections that use it.
+/// \par Threads one executor.
+/// \par Lifetime must outlive the connections that use it.
 struct provide_share {
     /// Takes all limits as they are.
     explicit provide_share(const provide_limits& limits = {})

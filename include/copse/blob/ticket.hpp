@@ -1,5 +1,6 @@
 // Tickets: everything needed to fetch a blob, or to dial an endpoint, in one line of text. They are
 // the ones of iroh 1.4: a kind in lower case, then base32 of a postcard value.
+// Spec: docs/specs/tickets.md.
 #pragma once
 
 #include <copse/blob/error.hpp>

@@ -1,5 +1,5 @@
 // Requests of the blob protocol and the codes that refuse them.
-// Spec: iroh-blobs 0.104, ALPN /iroh-bytes/4.
+// Spec: docs/specs/blob.md (iroh-blobs 0.104, ALPN /iroh-bytes/4).
 #pragma once
 
 #include <copse/bao/chunk_ranges.hpp>
@@ -36,6 +36,7 @@ inline constexpr std::size_t max_get_many_hashes = 8192;
 inline constexpr std::uint64_t least_progress_bytes = 16U << 10;
 
 /// Codes of RESET_STREAM and STOP_SENDING on request streams, and of a refused connection.
+/// \par Spec docs/specs/blob.md section 4.
 enum class wire_code : std::uint64_t {
     dropped = 0,     ///< The peer lost interest.
     permission = 1,  ///< Policy, or a request that is not understood: do not ask again.
@@ -50,6 +51,7 @@ enum class wire_code : std::uint64_t {
 [[nodiscard]] std::error_code from_wire_code(std::uint64_t code) noexcept;
 
 /// Appends a range spec: the number of boundaries, the first one, then the distances between them.
+/// \par Spec docs/specs/blob.md section 3.1.
 void encode_range_spec(codec::postcard_writer& to, const bao::chunk_ranges& ranges);
 
 /// Reads a range spec. Memory is at most 8 bytes for each byte received.
@@ -62,6 +64,7 @@ void encode_range_spec(codec::postcard_writer& to, const bao::chunk_ranges& rang
 ///
 /// It holds its own canonical encoding, so that a request costs no more memory than its bytes; a
 /// cursor decodes the entries one at a time.
+/// \par Spec docs/specs/blob.md section 3.2.
 class ranges_seq {
 public:
     class builder;

@@ -1,5 +1,5 @@
 // Postcard, the serialisation of iroh's protocols: values in order, no names, no padding.
-// Spec: the postcard wire format 1.0.
+// Spec: docs/specs/postcard.md (the postcard wire format 1.0).
 #pragma once
 
 #include <copse/codec/error.hpp>

@@ -22,8 +22,10 @@ public:
         : rate_(bytes_per_s), burst_(burst)
     {}
 
+    /// Bytes that may go at once after a pause.
     static constexpr std::uint64_t default_burst = std::uint64_t{512} << 10;
 
+    /// Bytes a second, 0 for no limit.
     [[nodiscard]] std::uint64_t rate() const noexcept { return rate_; }
 
     /// Books `bytes` and says how long to wait before they go; what is booked stays booked.
@@ -59,9 +61,11 @@ private:
 };
 
 /// Lets bytes pass at a limited rate. Several users may share it.
-/// \par Threads one executor. \par Lifetime must outlive those who wait.
+/// \par Threads one executor.
+/// \par Lifetime must outlive those who wait.
 class rate_limiter {
 public:
+    /// The limit in bytes a second, 0 for none, and what may go at once after a pause.
     explicit rate_limiter(std::uint64_t bytes_per_s,
                           std::uint64_t burst = rate_core::default_burst) noexcept
         : core_(bytes_per_s, burst)
@@ -88,6 +92,7 @@ public:
         static_cast<void>(core_.book(bytes, monotonic_clock::now()));  // the next one waits for it
     }
 
+    /// Bytes a second, 0 for no limit.
     [[nodiscard]] std::uint64_t rate() const noexcept { return core_.rate(); }
 
 private:

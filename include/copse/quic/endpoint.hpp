@@ -1,4 +1,5 @@
 // A QUIC endpoint: one Ed25519 identity, a few UDP sockets, many connections, several protocols.
+// Spec: docs/specs/endpoint.md.
 #pragma once
 
 #include <copse/core/address.hpp>

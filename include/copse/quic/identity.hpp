@@ -1,4 +1,5 @@
 // Ed25519 identities: who an endpoint is.
+// Spec: docs/specs/endpoint.md section 1.
 #pragma once
 
 #include <copse/core/address.hpp>
