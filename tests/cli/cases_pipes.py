@@ -106,6 +106,22 @@ def output_closed(world):
     require(not leftovers(world), f"left: {leftovers(world)}")
 
 
+def output_interrupted(world):
+    """Ctrl-C while a reader takes nothing."""
+    source = world.file("out 20000000", 20_000_000)
+    _, ticket = world.send(source)
+    child = subprocess.Popen([str(world.options.copse), "recv", ticket, "-o", "-"], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=world.environment, start_new_session=True)
+    require(len(child.stdout.read1(1000)) > 0, "nothing came")
+    child.send_signal(signal.SIGINT)
+    code = child.wait(STOP_S)
+    child.stdout.close()
+    said = child.stderr.read().decode()
+    child.stderr.close()
+    require(code == INTERRUPTED and "interrupted" in said, f"exit code {code}: {said[-300:]}")
+    require(not leftovers(world), f"left: {leftovers(world)}")
+
+
 def output_wrong(world):
     """Only what was verified comes out, and only one file can."""
     source = world.file("medium", 3_000_001)
@@ -222,6 +238,7 @@ SCENARIOS = {
     "pipe/to-output": to_output,
     "pipe/output-slow": output_slow,
     "pipe/output-closed": output_closed,
+    "pipe/output-interrupted": output_interrupted,
     "pipe/output-wrong": output_wrong,
     "qr": qr,
     "several/in-order": several,
