@@ -55,8 +55,11 @@ inline ngtcp2_callbacks make_callbacks() noexcept
     };
     c.recv_stream_data = [](ngtcp2_conn*, std::uint32_t flags, std::int64_t id, std::uint64_t,
                             const std::uint8_t* data, std::size_t n, void* user, void* stream) {
-        return self(user).on_stream_data(flags, id, {reinterpret_cast<const std::byte*>(data), n},
-                                         static_cast<stream_state*>(stream));
+        const int rv =
+            self(user).on_stream_data(flags, id, {reinterpret_cast<const std::byte*>(data), n},
+                                      static_cast<stream_state*>(stream));
+        if (flags & NGTCP2_STREAM_DATA_FLAG_FIN) self(user).on_receiving_end(id);
+        return rv;
     };
     c.stream_open = [](ngtcp2_conn*, std::int64_t id, void* user) {
         return self(user).on_stream_open(id);
@@ -65,9 +68,11 @@ inline ngtcp2_callbacks make_callbacks() noexcept
                         void* user, void* stream) {
         return self(user).on_stream_close(flags, id, code, static_cast<stream_state*>(stream));
     };
-    c.stream_reset = [](ngtcp2_conn*, std::int64_t, std::uint64_t, std::uint64_t code, void* user,
-                        void* stream) {
-        return self(user).on_stream_reset(code, static_cast<stream_state*>(stream));
+    c.stream_reset = [](ngtcp2_conn*, std::int64_t id, std::uint64_t, std::uint64_t code,
+                        void* user, void* stream) {
+        const int rv = self(user).on_stream_reset(code, static_cast<stream_state*>(stream));
+        self(user).on_receiving_end(id);
+        return rv;
     };
     c.acked_stream_data_offset = [](ngtcp2_conn*, std::int64_t, std::uint64_t offset,
                                     std::uint64_t n, void* user, void* stream) {

@@ -306,6 +306,20 @@ int connection_state::on_stream_reset(std::uint64_t code, stream_state* s)
     return 0;
 }
 
+// ngtcp2 0.12 never closes a stream that only the peer sends on, and its place would be lost: it is over
+// for us when its end has arrived.
+void connection_state::on_receiving_end(std::int64_t id)
+{
+    const bool by_peer = ((id & 1) != 0) != server_;
+    const auto at = streams_.find(id);
+    if ((id & 2) == 0 || !by_peer || at == streams_.end()) return;
+    const auto s = at->second;
+    s->closed = true;
+    ::ngtcp2_conn_set_stream_user_data(conn_, id, nullptr);
+    streams_.erase(at);
+    if (!s->unaccepted) free_place(id);
+}
+
 void connection_state::stop_stream(stream_state& s, std::uint64_t code)
 {
     if (s.recv_stopped) return;

@@ -51,7 +51,7 @@ struct connection_id {
     {
         for (std::size_t i = 0; i < size; ++i) bytes[i] = data[i];
     }
-    std::strong_ordering operator<=>(const connection_id&) const = default;
+    auto operator<=>(const connection_id&) const = default;
 };
 
 /// Length of the ids we issue: a worker index (0 so far), then random bytes.
@@ -224,6 +224,7 @@ public:
     int on_stream_open(std::int64_t id);
     int on_stream_close(std::uint32_t flags, std::int64_t id, std::uint64_t code, stream_state* s);
     int on_stream_reset(std::uint64_t code, stream_state* s);
+    void on_receiving_end(std::int64_t id);
     int on_acked(std::uint64_t offset, std::uint64_t length, stream_state* s);
     int on_new_connection_id(ngtcp2_cid* cid, std::uint8_t* token, std::size_t length);
     void on_retired_connection_id(const ngtcp2_cid& cid);
