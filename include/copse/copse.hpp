@@ -5,6 +5,7 @@
 //   codec/*.hpp                         the encodings: postcard, base32, hexadecimal
 //   hash/parallel.hpp                   hashing one input with several threads
 //   store/bits_core.hpp                 the record of a partial blob
+//   sim/*.hpp                           the simulated world
 // Written by tools/umbrella.
 #pragma once
 

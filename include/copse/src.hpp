@@ -9,5 +9,6 @@
 #include <copse/disk/src.hpp>
 #include <copse/hash/src.hpp>
 #include <copse/quic/src.hpp>
+#include <copse/sim/src.hpp>
 #include <copse/store/src.hpp>
 #include <copse/udp/src.hpp>
