@@ -148,6 +148,22 @@ public:
     awaitable<result<std::shared_ptr<connection>>> connect(endpoint_address peer, std::string alpn,
                                                            dial_report& report);
 
+    /// Moves to new sockets after the machine's network changed: bound like the first ones, at ports
+    /// of the system's choice. Connections that we dialled migrate (RFC 9000 section 9) as soon as
+    /// they may and go on; those that peers dialled stay at the old sockets, which are closed once
+    /// nothing uses them. New peers find the endpoint at the new bound_addresses() only.
+    /// \par Errors those of bind (the old sockets stay), `limit_reached` with 8 sockets in use,
+    ///      std::errc::not_supported for an endpoint over sockets made elsewhere.
+    result<void> network_changed();
+    /// The same at addresses of the caller's choice.
+    result<void> rebind(const std::vector<socket_address>& bind);
+    /// The same over datagram paths made elsewhere.
+    result<void> rebind(std::vector<std::unique_ptr<datagram_socket>> sockets);
+
+    /// Ends in good order: takes no new connections (`refused` for those who dial), lets the present
+    /// ones finish until `patience` is over, then close(). Listeners end at once; what nobody accepted
+    /// is refused. \par Cancellation closes without further patience.
+    awaitable<void> shutdown(std::chrono::nanoseconds patience);
     /// Closes all connections with code 0, sends what must be sent, joins everything, closes the
     /// sockets. \par Cancellation none.
     awaitable<void> close();

@@ -15,5 +15,7 @@
 #include <copse/quic/impl/accept.ipp>
 #include <copse/quic/impl/dial.ipp>
 #include <copse/quic/impl/endpoint.ipp>
+#include <copse/quic/impl/endpoint_close.ipp>
 #include <copse/quic/impl/endpoint_receive.ipp>
 #include <copse/quic/impl/endpoint_send.ipp>
+#include <copse/quic/impl/endpoint_sockets.ipp>

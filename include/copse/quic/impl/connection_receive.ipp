@@ -21,12 +21,12 @@ void connection_state::receive(byte_view datagram, const ngtcp2_path& path, std:
     else if ((ecn & NGTCP2_ECN_MASK) != NGTCP2_ECN_NOT_ECT) ++counted_.ecn_marked_received;
     ngtcp2_pkt_info info{};
     info.ecn = ecn;
-    ngtcp2_path known = path;
-    const path_buffer own(local_, remote_);
-    // A dialler bound to a wildcard address does not follow the local address the reply came to.
-    if (!server_) known.local = own.path.local;
+    if (!may_follow(path, now)) {
+        ++owner_->counted.refused_moves;
+        return;
+    }
     reading_ = heard_ = true;
-    const int rv = ::ngtcp2_conn_read_pkt(conn_, &known, &info, raw_bytes(datagram.data()),
+    const int rv = ::ngtcp2_conn_read_pkt(conn_, &path, &info, raw_bytes(datagram.data()),
                                           datagram.size(), now);
     reading_ = false;
     if (rv != 0) {
@@ -59,7 +59,10 @@ void connection_state::after_read()
         const close_reason wanted = *std::exchange(close_wanted_, std::nullopt);
         close(wanted.code, wanted.reason, wanted.application);
     }
-    if (owner_) owner_->mark_dirty(*this);
+    if (!owner_) return;
+    if (next_socket_) try_move();
+    follow_peer();
+    owner_->mark_dirty(*this);
 }
 
 void connection_state::fail(int error)
@@ -141,7 +144,8 @@ closing_connection connection_state::write_close(const native_close& native)
     out.segment_size = record.packet.size();
     out.to = record.remote;
     out.from = record.local;
-    owner_->send(record.socket, out);
+    record.owed = owner_->blocked.has_value();
+    if (!record.owed) owner_->send(record.socket, out);
     return record;
 }
 

@@ -205,6 +205,7 @@ void connection_state::expire(timestamp now)
         return;
     }
     path_.expired(now, ::ngtcp2_conn_get_pto(conn_));
+    follow_peer();  // an unproven address is given up after a while
     owner_->mark_dirty(*this);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <copse/core/entropy.hpp>
+#include <copse/quic/impl/endpoint_sockets.ipp>
 #include <copse/quic/impl/endpoint_state.hpp>
 #include <copse/quic/impl/ngtcp2_values.hpp>
 #include <copse/udp/socket.hpp>
@@ -17,6 +18,7 @@ endpoint::state::state(executor e, endpoint_options o)
       receive_budget("quic receive credit", options.receive_budget),
       work(ex),
       flush_wanted(ex),
+      progress(ex),
       deadline_timer(ex)
 {
     fill_random(reset_secret);
@@ -41,7 +43,8 @@ void endpoint::state::forget(detail::connection_state& c, detail::closing_connec
     if (c.armed_ != detail::never) deadlines.erase({c.armed_, c.serial_});
     c.armed_ = detail::never;
     for (const auto& id : record.ids) routes.erase(id);
-    if (record.until == 0 || closing.size() >= max_closing) return;
+    progress.notify_all();
+    if (record.until == 0 || (closing.size() >= max_closing && !record.owed)) return;
     for (const auto& id : record.ids) closing_routes.emplace(id, c.serial_);
     deadlines.emplace(record.until, c.serial_);
     closing.emplace(c.serial_, std::move(record));
@@ -67,27 +70,6 @@ std::vector<std::string> endpoint::state::alpns() const
     return out;
 }
 
-std::optional<std::size_t> endpoint::state::socket_for(const socket_address& remote) const
-{
-    for (std::size_t i = 0; i < sockets.size(); ++i) {
-        if (sockets[i]->local_address().family == remote.family) return i;
-    }
-    return std::nullopt;
-}
-
-std::size_t endpoint::state::socket_at(const socket_address& local, std::size_t first) const
-{
-    const auto serves = [&](std::size_t i) {
-        const socket_address at = sockets[i]->local_address();
-        return at.family == local.family && at.port == local.port &&
-               (at.is_unspecified() || at.ip == local.ip);
-    };
-    for (std::size_t i = 0; i < sockets.size() && !serves(first); ++i) {
-        if (serves(i)) return i;
-    }
-    return first;
-}
-
 endpoint::endpoint(std::shared_ptr<state> s) noexcept : state_(std::move(s)) {}
 endpoint::endpoint(endpoint&&) noexcept = default;
 
@@ -98,20 +80,10 @@ endpoint::~endpoint()
 
 result<endpoint> endpoint::make(executor ex, endpoint_options options)
 {
-    std::vector<std::unique_ptr<datagram_socket>> sockets;
-    const bool by_default = options.bind.empty();
-    std::vector<socket_address> wanted = options.bind;
-    if (by_default) {
-        socket_address v6;
-        v6.family = socket_address::family_type::v6;
-        wanted = {socket_address::v4({0, 0, 0, 0}, 0), v6};
-    }
-    for (const socket_address& local : wanted) {
-        auto socket = udp::bind(ex, local);
-        if (socket) sockets.push_back(std::move(socket).assume_value());
-        else if (!by_default || sockets.empty()) return socket.error();
-    }
-    return make(std::move(ex), std::move(options), std::move(sockets));
+    COPSE_TRY(auto sockets, detail::bind_all(ex, options.bind, false));
+    COPSE_TRY(endpoint made, make(std::move(ex), std::move(options), std::move(sockets)));
+    made.state_->own_sockets = true;
+    return made;
 }
 
 result<endpoint> endpoint::make(executor ex, endpoint_options options,
@@ -119,7 +91,7 @@ result<endpoint> endpoint::make(executor ex, endpoint_options options,
 {
     auto s = std::make_shared<state>(std::move(ex), std::move(options));
     COPSE_TRY(s->tls, detail::tls_context::make(s->options.identity));
-    s->sockets = std::move(sockets);
+    for (auto& socket : sockets) s->sockets.push_back(std::move(socket));
     for (std::size_t i = 0; i < s->sockets.size(); ++i) s->work.spawn(s->receive_loop(i));
     s->work.spawn(s->timer_loop());
     s->work.spawn(s->flush_loop());
@@ -134,7 +106,11 @@ const endpoint_id& endpoint::id() const noexcept
 std::vector<socket_address> endpoint::bound_addresses() const
 {
     std::vector<socket_address> out;
-    for (const auto& socket : state_->sockets) out.push_back(socket->local_address());
+    for (std::size_t i = 0; i < state_->sockets.size(); ++i) {
+        if (state_->retired.count(i) == 0 && state_->sockets[i]) {
+            out.push_back(state_->sockets[i]->local_address());
+        }
+    }
     return out;
 }
 
@@ -169,43 +145,6 @@ listener endpoint::listen(std::string_view alpn)
     l->alpn = alpn;
     state_->listeners.push_back(l);
     return listener(std::move(l));
-}
-
-awaitable<void> endpoint::close()
-{
-    const auto s = state_;
-    if (s->closed || s->closing_down) co_return;
-    for (const auto& l : s->listeners) {
-        l->closed = true;
-        l->waiting.clear();
-        l->changed.notify_all();
-    }
-    while (!s->connections.empty()) {
-        const auto c = s->connections.begin()->second;
-        c->close(0, {});
-    }
-    s->closing_down = true;
-    s->work.request_stop();
-    const auto joined = co_await s->work.join();
-    static_cast<void>(joined);  // the loops report nothing
-    for (const auto& socket : s->sockets) socket->close();
-    s->dirty.clear();
-    s->closed = true;
-}
-
-std::size_t endpoint::send_buffer_size() const noexcept
-{
-    std::size_t least = SIZE_MAX;
-    for (const auto& socket : state_->sockets) least = std::min(least, socket->send_buffer_size());
-    return least;
-}
-
-std::size_t endpoint::receive_buffer_size() const noexcept
-{
-    std::size_t least = SIZE_MAX;
-    for (const auto& socket : state_->sockets)
-        least = std::min(least, socket->receive_buffer_size());
-    return least;
 }
 
 endpoint_statistics endpoint::statistics() const noexcept

@@ -24,18 +24,18 @@ awaitable<void> endpoint::state::receive_loop(std::size_t index)
 {
     const auto keep = shared_from_this();
     std::vector<std::byte> buffer(datagram_socket::max_receive_bytes);
-    datagram_socket& socket = *sockets[index];
+    const std::shared_ptr<datagram_socket> socket = sockets[index];
     unsigned rounds = 0;
-    while (!closing_down) {
+    while (!closing_down && sockets[index] == socket) {
         bool empty = false;
         for (unsigned i = 0; i < detail::receives_per_flush && !empty; ++i) {
-            const auto in = socket.try_receive(buffer);
+            const auto in = socket->try_receive(buffer);
             if (in) receive(index, in.assume_value());
             else empty = in.error() == std::errc::operation_would_block;
         }
         flush_dirty();
         if (empty) {
-            const std::error_code ec = co_await socket.wait_readable();
+            const std::error_code ec = co_await socket->wait_readable();
             if (ec) co_return;  // cancelled or closed
             rounds = 0;
         } else if (++rounds % detail::rounds_per_yield == 0) {
@@ -47,6 +47,8 @@ awaitable<void> endpoint::state::receive_loop(std::size_t index)
 void endpoint::state::receive(std::size_t index, const received_datagrams& in)
 {
     const detail::path_buffer path(in.to, in.from);
+    // A dialler bound to a wildcard address does not follow the local address the reply came to.
+    const detail::path_buffer bound(sockets[index]->local_address(), in.from);
     const detail::timestamp now = detail::timestamp_now();
     for (byte_view rest = in.bytes; !rest.empty();) {
         const byte_view datagram = rest.first(std::min(rest.size(), in.segment_size));
@@ -64,7 +66,7 @@ void endpoint::state::receive(std::size_t index, const received_datagrams& in)
         const detail::connection_id key(ids.dcid, ids.dcidlen);
         if (const auto found = routes.find(key); found != routes.end()) {
             const auto keep = found->second->shared_from_this();
-            keep->receive(datagram, path.path, in.ecn, now);
+            keep->receive(datagram, keep->server_ ? path.path : bound.path, in.ecn, now);
             continue;
         }
         if (const auto found = closing_routes.find(key); found != closing_routes.end()) {

@@ -22,6 +22,7 @@ bool endpoint::state::send(std::size_t index, const outgoing_datagrams& out)
         ++counted.dropped_sends;
         return false;
     }
+    if (!sockets[index]) return true;  // retired: nothing waits there any more
     const auto sent = sockets[index]->try_send(out);
     if (sent) {
         count_sent(out);
@@ -81,6 +82,8 @@ awaitable<void> endpoint::state::flush_loop()
             if (sent) count_sent(blocked->meta);
             else ++counted.dropped_sends;
             blocked.reset();
+            send_owed_closes();
+            progress.notify_all();
         }
         if (dirty.empty()) {
             const std::error_code ec = co_await flush_wanted.wait();
@@ -116,6 +119,7 @@ awaitable<void> endpoint::state::timer_loop()
         if (ec) continue;  // an earlier deadline was armed
         const detail::timestamp now = detail::timestamp_now();
         expire_closing(now);
+        release_retired(now);
         while (!deadlines.empty() && deadlines.begin()->first <= now) {
             const std::uint64_t serial = deadlines.begin()->second;
             deadlines.erase(deadlines.begin());

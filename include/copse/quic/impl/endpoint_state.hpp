@@ -62,6 +62,12 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
                     const received_datagrams& in);
     /// False when the socket is full: the datagrams are kept and nothing more may be sent now.
     bool send(std::size_t socket, const outgoing_datagrams& out);
+    /// Takes over from the sockets so far: connections that we dialled move, the others stay.
+    result<void> take_over(std::vector<std::unique_ptr<datagram_socket>> fresh);
+    /// Closes the retired sockets that nothing uses any more.
+    void release_retired(detail::timestamp now);
+    /// Sends the close packets that a full socket held up.
+    void send_owed_closes();
     void count_sent(const outgoing_datagrams& out);
     [[nodiscard]] std::vector<std::string> alpns() const;
     [[nodiscard]] std::optional<std::size_t> socket_for(const socket_address& remote) const;
@@ -71,12 +77,17 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     const executor ex;
     const endpoint_options options;
     std::unique_ptr<detail::tls_context> tls;
-    std::vector<std::unique_ptr<datagram_socket>> sockets;
+    /// By slot; empty where a socket was retired and closed.
+    std::vector<std::shared_ptr<datagram_socket>> sockets;
+    std::map<std::size_t, detail::timestamp>
+        retired;               ///< slots left behind, and until when they stay
+    bool own_sockets = false;  ///< bound by us, not handed in
     std::array<std::byte, 32> reset_secret{};
     std::array<std::uint8_t, 32> token_secret{};
     budget receive_budget;
     scope work;
     event flush_wanted;
+    event progress;  ///< a connection ended, or a full socket took what waited
     timer deadline_timer;
     std::uint64_t next_serial = 1;
     std::map<std::uint64_t, std::shared_ptr<detail::connection_state>> connections;
@@ -108,7 +119,8 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
         outgoing_datagrams meta;
     };
     std::optional<blocked_send> blocked;
-    bool draining = false;
+    bool draining = false;  ///< takes no new connections
+    bool ending = false;    ///< close() was called
     bool closing_down = false;
     bool closed = false;
 };

@@ -67,6 +67,7 @@ struct closing_connection {
     socket_address local;
     std::uint64_t heard = 0;
     timestamp until = 0;  ///< 0: nothing is left
+    bool owed = false;    ///< the packet could not be sent yet
 };
 
 /// Both directions of one stream. Lives until both handles are dropped and ngtcp2 closed it.
@@ -193,6 +194,9 @@ public:
     /// Writes what may be sent, at most `batches` batches. True when there may be more at once.
     bool flush(unsigned batches);
     [[nodiscard]] timestamp expiry() const;
+    /// Goes on through another socket of the endpoint, as soon as ngtcp2 allows it.
+    void move_to(std::size_t socket);
+    [[nodiscard]] std::size_t socket() const noexcept { return socket_; }
 
     // Streams and closing, called by handles.
     std::shared_ptr<stream_state> open_stream(bool bidirectional, std::error_code& why);
@@ -273,6 +277,9 @@ private:
     void notice_stops();
     void free_place(std::int64_t id);
     void after_read();
+    void try_move();
+    void follow_peer();
+    [[nodiscard]] bool may_follow(const ngtcp2_path& path, timestamp now);
     void fail(int library_error);
     closing_connection write_close(const native_close& native);
     void end(close_reason why, closing_connection record = {});
@@ -288,7 +295,10 @@ private:
     ngtcp2_crypto_conn_ref ref_{};
     ngtcp2_conn* conn_ = nullptr;
     std::size_t socket_ = 0;
+    std::optional<std::size_t> next_socket_;  ///< where to move when that is allowed
     socket_address local_;
+    timestamp moves_since_ = 0;
+    unsigned moves_ = 0;  ///< changes of the peer's address since then
     std::set<connection_id> ids_;
     std::map<std::int64_t, std::shared_ptr<stream_state>> streams_;
     std::deque<std::shared_ptr<stream_state>> ready_;
