@@ -18,7 +18,7 @@ namespace copse::sim {
 /// One end of a pair: who it is and what it grants, with the meaning and the defaults of
 /// quic::endpoint_options.
 struct memory_end_options {
-    endpoint_id id;
+    endpoint_id id;                           ///< what the other end sees as peer()
     path_address address = custom_address{};  ///< what the other end sees as remote_address()
 
     /// Flow-control credit of the connection for streams the other end opens, all together, in bytes.
@@ -38,6 +38,7 @@ struct memory_end_options {
     std::size_t max_datagram_payload = 1200;
     /// Bytes of datagrams that wait to be sent, then to be received, each with 64 more.
     std::size_t datagram_send_buffer = 256U << 10;
+    /// The same for those received.
     std::size_t datagram_receive_buffer = 256U << 10;
 };
 
@@ -48,7 +49,7 @@ struct memory_transport_options {
     /// Decides how data is cut into pieces and which stream goes first. The same seed and the same
     /// calls give the same deliveries in the same order.
     std::uint64_t seed = 1;
-    std::string alpn = "copse-sim";
+    std::string alpn = "copse-sim";  ///< of both ends
     /// Most bytes delivered at once. Pieces are of any size up to it, often of very few bytes.
     std::size_t max_piece = 1350;
     memory_end_options dialler;   ///< id: 32 bytes 0x01
@@ -58,8 +59,9 @@ struct memory_transport_options {
 /// The wire between two connections. A handle: copies mean the same wire.
 class memory_link {
 public:
-    struct state;
+    struct state;  ///< implementation, shared with the connections
 
+    /// Made by make_connection_pair().
     explicit memory_link(std::shared_ptr<state> s) noexcept;
 
     /// Loses the peer on both sides at once: both connections end with `transport_errc::idle_timeout`,
@@ -77,7 +79,7 @@ private:
 struct connection_pair {
     std::shared_ptr<connection> dialler;   ///< the end that would have called connect()
     std::shared_ptr<connection> acceptor;  ///< the end that would have come out of a listener
-    memory_link link;
+    memory_link link;                      ///< what joins them
 };
 
 /// Joins two connections in memory. Everything that one end does reaches the other in steps posted to

@@ -10,8 +10,10 @@ namespace copse::sim {
 /// Draw in statements of their own: the order of two draws in one argument list is unspecified.
 class rng {
 public:
+    /// The same seed gives the same numbers.
     explicit constexpr rng(std::uint64_t seed) noexcept : state_(seed) {}
 
+    /// The next number, all 64 bits of it.
     constexpr std::uint64_t next() noexcept
     {
         std::uint64_t z = state_ += 0x9e3779b97f4a7c15U;
