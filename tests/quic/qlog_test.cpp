@@ -57,6 +57,19 @@ TEST_CASE("qlog: both sides log a connection under its first id", "[quic]")
     }
 }
 
+TEST_CASE("qlog: a Retry does not change the name", "[quic]")
+{
+    const temporary_directory d;
+    auto careful = logging_options(d, 1U << 20);
+    careful.retry_above = 0;
+    run_meeting(one_transfer, careful, logging_options(d, 1U << 20));
+    const auto names = names_in(d);
+    REQUIRE(names.size() == 2);
+    CHECK(names[1].substr(0, 32) == names[0].substr(0, 32));
+    const std::string log = copse::test::read_file(d / names[0]);
+    CHECK(log.find("retry") != std::string::npos);
+}
+
 TEST_CASE("qlog: a log stops whole at its limit", "[quic]")
 {
     const temporary_directory d;

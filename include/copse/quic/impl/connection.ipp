@@ -244,7 +244,7 @@ result<void> connection_state::start_server(const ngtcp2_pkt_hd& header, std::si
 
     const timestamp now = timestamp_now();
     ngtcp2_settings settings = make_settings(o, now);
-    start_qlog(settings, header.dcid);
+    start_qlog(settings, retried ? *retried : header.dcid);
     ngtcp2_transport_params parameters = make_parameters(o);
     set_original_dcid(parameters, retried ? *retried : header.dcid);
     if (retried) {

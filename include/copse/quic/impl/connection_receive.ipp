@@ -146,6 +146,8 @@ closing_connection connection_state::write_close(const native_close& native)
     out.from = record.local;
     record.owed = owner_->blocked.has_value();
     if (!record.owed) owner_->send(record.socket, out);
+    ++counted_.packets_sent;
+    counted_.bytes_sent += record.packet.size();
     return record;
 }
 
