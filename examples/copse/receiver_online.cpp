@@ -26,6 +26,8 @@ constexpr unsigned most_fruitless = 3;
 constexpr std::chrono::seconds first_backoff = 1s;
 // An attempt that brings less counts as one that brings nothing.
 constexpr std::uint64_t least_gain = 1U << 20;
+// Blobs in a row that a provider lacks, each of which costs a request, before it has nothing more.
+constexpr std::size_t most_gaps = 1000;
 // Long enough for a delayed acknowledgement to leave (RFC 9000: 25 ms by default).
 constexpr std::chrono::nanoseconds farewell = 40ms;
 
@@ -289,6 +291,7 @@ awaitable<step<std::error_code>> receiver::fetch_missing()
 {
     constexpr std::size_t everything = std::numeric_limits<std::size_t>::max() / 2;
     std::size_t most = everything;  // blobs in one request: fewer around a gap
+    std::size_t gaps = 0;           // in a row
     for (;;) {
         resumed_store known(work_.store(), files_);
         // The names are here, and are no part of the files.
@@ -299,15 +302,19 @@ awaitable<step<std::error_code>> receiver::fetch_missing()
         announce(all.assume_value());
         if (all.assume_value().request.empty()) co_return std::error_code{};
         const std::uint64_t present = all.assume_value().present_bytes;
-        for (const hash::digest& hash : current().lacking) known.claim(hash, 0);
-        auto narrow = [this, &known, most] { return first_missing(known, most); };
-        const auto first = co_await offload(pool_, narrow);
-        if (!first) {
-            current().exhausted = true;
-            co_return make_error_code(blob::blob_errc::not_available);
+        auto missing = all;
+        std::optional<hash::digest> first;
+        if (most < everything || !current().lacking.empty()) {
+            for (const hash::digest& hash : current().lacking) known.claim(hash, 0);
+            auto narrow = [this, &known, most] { return first_missing(known, most); };
+            first = co_await offload(pool_, narrow);
+            if (!first) {
+                current().exhausted = true;
+                co_return make_error_code(blob::blob_errc::not_available);
+            }
+            missing = co_await find_all_missing(env);
+            if (!missing) co_return fail(missing.error(), "partial download");
         }
-        auto missing = co_await find_all_missing(env);
-        if (!missing) co_return fail(missing.error(), "partial download");
         shown_.begin("transfer", all.assume_value().total_bytes, present);
         auto error = co_await fetch_once(missing.assume_value(), env);
         shown_.end();
@@ -320,11 +327,15 @@ awaitable<step<std::error_code>> receiver::fetch_missing()
         if (options_.raw() || (error && !is_gap(error))) co_return error;
         if (!error || after.assume_value().present_bytes > missing.assume_value().present_bytes) {
             if (most < everything) most *= 2;
+            gaps = 0;
         } else if (most > 1) {
             // A provider that gives up throws away what was under way: the gap may be anywhere.
             most = most == everything ? std::max<std::size_t>(files_.size() / 2, 1) : most / 2;
         } else {
             current().lacking.insert(*first);
+            if (++gaps < most_gaps) continue;
+            current().exhausted = true;
+            co_return error;
         }
     }
 }
@@ -432,6 +443,7 @@ awaitable<step<std::error_code>> receiver::learn_piecewise(std::error_code error
     auto local = [this, &m] { return local_sizes(m); };
     std::map<hash::digest, std::uint64_t> sizes = co_await offload(pool_, local);
     std::size_t most = m.hashes.size();
+    std::size_t gaps = 0;  // in a row
     for (std::size_t next = 1; next < m.hashes.size();) {
         if (sizes.contains(m.hashes[next])) {
             ++next;
@@ -446,9 +458,18 @@ awaitable<step<std::error_code>> receiver::learn_piecewise(std::error_code error
         if (gap && !is_gap(gap)) co_return gap;
         const std::size_t first = next;
         while (next < m.hashes.size() && sizes.contains(m.hashes[next])) ++next;
-        if (next > first) most = std::min(2 * most, m.hashes.size());
-        else if (most > 1) most /= 2;
-        else current().lacking.insert(m.hashes[next++]);
+        if (next > first) {
+            most = std::min(2 * most, m.hashes.size());
+            gaps = 0;
+        } else if (most > 1) {
+            most /= 2;
+        } else {
+            // Behind so many of them nobody waits for more round trips: it lacks the rest.
+            const std::size_t end = ++gaps < most_gaps ? next + 1 : m.hashes.size();
+            for (; next < end; ++next) {
+                if (!sizes.contains(m.hashes[next])) current().lacking.insert(m.hashes[next]);
+            }
+        }
     }
     for (std::size_t i = 1; i < m.hashes.size(); ++i) m.sizes.push_back(sizes[m.hashes[i]]);
     manifest_ = std::move(m);
