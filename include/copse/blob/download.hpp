@@ -4,6 +4,7 @@
 #include <copse/blob/collection.hpp>
 #include <copse/blob/fetch.hpp>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,5 +46,46 @@ awaitable<result<manifest>> fetch_manifest(std::shared_ptr<connection> c, hash::
 awaitable<result<missing_parts>> find_missing(const manifest& m, fetch_environment& env);
 /// The same for a single blob.
 awaitable<result<missing_parts>> find_missing(hash::digest blob, fetch_environment& env);
+
+/// How patiently a provider is asked again that fails for the moment.
+struct retry_options {
+    /// Attempts in a row that bring nothing before it is given up; at least 1.
+    unsigned attempts = 4;
+    /// Pause after the first of them; it doubles with each.
+    std::chrono::nanoseconds first_pause = std::chrono::milliseconds(250);
+    /// Longest pause.
+    std::chrono::nanoseconds longest_pause = std::chrono::seconds(8);
+};
+
+/// Whether the same provider may do better in a moment: `not_available` (a busy one says that too),
+/// `rate_limited`, `aborted_by_peer` and `truncated_response`. Not for liars, refusals and stalls.
+[[nodiscard]] bool is_worth_retrying(const std::error_code& error) noexcept;
+
+/// When to ask again. No I/O, no clock.
+class backoff_core {
+public:
+    /// Starts with all attempts left.
+    explicit backoff_core(const retry_options& options) noexcept : options_(options) {}
+    /// After a failure: how long to pause, or nothing when it is time to give up.
+    /// \param progressed the attempt brought something, which makes it the first again.
+    [[nodiscard]] std::optional<std::chrono::nanoseconds> next(bool progressed) noexcept;
+
+private:
+    retry_options options_;
+    unsigned failures_ = 0;
+};
+
+/// Fetches what is missing of a blob, asking again as `retry` says. Nothing missing: no request.
+/// \return what came, over all attempts.
+/// \par Errors the last one of fetch(), when it is not worth retrying or was retried enough.
+/// \par Cancellation partial.
+awaitable<result<fetch_report>> download(std::shared_ptr<connection> c, hash::digest blob,
+                                         fetch_environment& env, fetch_options options,
+                                         retry_options retry, fetch_diagnostics& where);
+/// The same for the blobs of a collection.
+/// \param m must outlive the awaitable.
+awaitable<result<fetch_report>> download(std::shared_ptr<connection> c, const manifest& m,
+                                         fetch_environment& env, fetch_options options,
+                                         retry_options retry, fetch_diagnostics& where);
 
 }  // namespace copse::blob

@@ -132,7 +132,74 @@ inline awaitable<result<manifest>> get_manifest(std::shared_ptr<connection> c, h
     co_return m;
 }
 
+// \param m null: `root` is a single blob.
+inline awaitable<result<fetch_report>> get_missing(std::shared_ptr<connection> c, hash::digest root,
+                                                   const manifest* m, fetch_environment& env,
+                                                   fetch_options options, retry_options retry,
+                                                   fetch_diagnostics& where)
+{
+    fetch_report sum;
+    bool progressed = false;
+    options.progress = [&sum, &progressed, user = options.progress](std::uint64_t bytes) {
+        progressed = true;
+        sum.payload_bytes += bytes;
+        if (user) user(bytes);
+    };
+    backoff_core backoff(retry);
+    for (;;) {
+        auto look = m ? find_missing(*m, env) : find_missing(root, env);
+        auto missing = co_await std::move(look);
+        if (!missing) co_return missing.error();
+        if (missing.assume_value().request.empty()) co_return sum;
+        get_request wanted;
+        wanted.hash = root;
+        wanted.ranges = std::move(missing.assume_value().request);
+        progressed = false;
+        const auto got = co_await fetch(c, std::move(wanted), env, options, where);
+        if (got) {
+            sum.stored_bytes += got.assume_value().stored_bytes;
+            sum.other_bytes += got.assume_value().other_bytes;
+            sum.blobs += got.assume_value().blobs;
+            co_return sum;
+        }
+        if (!is_worth_retrying(got.error()) || c->why_closed()) co_return got.error();
+        const auto pause = backoff.next(progressed);
+        if (!pause) co_return got.error();
+        const std::error_code stop = co_await sleep_for(*pause);
+        if (stop) co_return stop;
+    }
+}
+
 }  // namespace detail
+
+bool is_worth_retrying(const std::error_code& error) noexcept
+{
+    return error == blob_errc::not_available || error == blob_errc::rate_limited ||
+           error == blob_errc::aborted_by_peer || error == blob_errc::truncated_response;
+}
+
+std::optional<std::chrono::nanoseconds> backoff_core::next(bool progressed) noexcept
+{
+    failures_ = progressed ? 1 : failures_ + 1;
+    if (failures_ >= options_.attempts) return std::nullopt;
+    auto pause = options_.first_pause;
+    for (unsigned i = 1; i < failures_ && pause < options_.longest_pause; ++i) pause *= 2;
+    return std::min(pause, options_.longest_pause);
+}
+
+awaitable<result<fetch_report>> download(std::shared_ptr<connection> c, hash::digest blob,
+                                         fetch_environment& env, fetch_options options,
+                                         retry_options retry, fetch_diagnostics& where)
+{
+    return detail::get_missing(std::move(c), blob, nullptr, env, std::move(options), retry, where);
+}
+
+awaitable<result<fetch_report>> download(std::shared_ptr<connection> c, const manifest& m,
+                                         fetch_environment& env, fetch_options options,
+                                         retry_options retry, fetch_diagnostics& where)
+{
+    return detail::get_missing(std::move(c), m.root, &m, env, std::move(options), retry, where);
+}
 
 awaitable<result<missing_parts>> find_missing(const manifest& m, fetch_environment& env)
 {

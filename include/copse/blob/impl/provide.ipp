@@ -161,8 +161,10 @@ private:
     class place_of_request {
     public:
         explicit place_of_request(provider& p) : provider_(&p) { ++provider_->answering_; }
-        place_of_request(const place_of_request&) = delete;
-        place_of_request& operator=(const place_of_request&) = delete;
+        place_of_request(place_of_request&& other) noexcept
+            : provider_(std::exchange(other.provider_, nullptr))
+        {}
+        place_of_request& operator=(place_of_request&&) = delete;
         ~place_of_request() { leave(); }
         void leave() noexcept
         {
@@ -204,13 +206,13 @@ private:
             }
             auto next = co_await connection_->accept_bi();
             if (!next) co_return next.error();
-            requests_.spawn(serve(std::move(next).assume_value(), number));
+            // Taken here, since a child begins later.
+            requests_.spawn(serve(std::move(next).assume_value(), number, place_of_request(*this)));
         }
     }
 
-    awaitable<void> serve(bidi_stream stream, std::uint64_t number)
+    awaitable<void> serve(bidi_stream stream, std::uint64_t number, place_of_request place)
     {
-        place_of_request place(*this);
         const time_point began = monotonic_clock::now();
         provide_report report;
         report.request.number = number;
