@@ -99,3 +99,30 @@ TEST_CASE("quic: two-way streams that are reset before anyone accepts them stay 
         },
         few);
 }
+
+TEST_CASE("quic: streams that the library keeps for good are bounded", "[quic][limits]")
+{
+    auto few = loopback_options();
+    few.max_remote_streams = 10;
+    few.max_kept_streams = 20;
+    run_pair(
+        [](pair_of_endpoints& p) -> awaitable<void> {
+            const both_ends c = co_await meet(p);
+            std::size_t opened = 0;
+            while (opened <= 100) {
+                auto opening = c.near->open_uni();
+                auto s = co_await with_timeout(std::move(opening), 100ms);
+                if (!s) break;
+                ++opened;
+                s.value()->finish();
+                const auto theirs = co_await c.far->accept_uni();
+                REQUIRE(theirs);
+                const auto read = co_await read_all(*theirs.value());
+                REQUIRE(read);
+            }
+            // Version 1 of ngtcp2 forgets them: there is no such limit then.
+            CHECK((opened == 30 || opened > 100));
+            CHECK(!c.near->why_closed());
+        },
+        few);
+}

@@ -59,6 +59,9 @@ struct endpoint_options {
     std::size_t send_buffer = 2U << 20;
     /// Streams a peer may have open at once, of each kind.
     std::uint64_t max_remote_streams = 100;
+    /// One-way streams that a peer may open on one connection beyond the first, in all: ngtcp2 before
+    /// version 1 keeps some 400 bytes of each until the connection ends. Not used with later versions.
+    std::uint64_t max_kept_streams = 16384;
     /// Largest DATAGRAM frame that peers may send (RFC 9221); 0 refuses datagrams.
     std::size_t max_datagram_frame_size = 65535;
     /// Bytes of datagrams that a connection queues each way, each counted with 64 bytes more. Beyond

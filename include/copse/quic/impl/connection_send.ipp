@@ -161,7 +161,8 @@ int connection_state::on_stream_close(std::uint32_t flags, std::int64_t id, std:
 void connection_state::free_place(std::int64_t id)
 {
     if ((id & 2) == 0) ::ngtcp2_conn_extend_max_streams_bidi(conn_, 1);
-    else ::ngtcp2_conn_extend_max_streams_uni(conn_, 1);
+    else if (ngtcp2_is_v1 || kept_streams_++ < owner_->options.max_kept_streams)
+        ::ngtcp2_conn_extend_max_streams_uni(conn_, 1);
 }
 
 void connection_state::accepted(stream_state& s)

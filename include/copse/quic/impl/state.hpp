@@ -298,7 +298,8 @@ private:
     std::optional<std::size_t> next_socket_;  ///< where to move when that is allowed
     socket_address local_;
     timestamp moves_since_ = 0;
-    unsigned moves_ = 0;  ///< changes of the peer's address since then
+    std::uint64_t kept_streams_ = 0;  ///< of the peer, over, but not for ngtcp2 0.12
+    unsigned moves_ = 0;              ///< changes of the peer's address since then
     std::set<connection_id> ids_;
     std::map<std::int64_t, std::shared_ptr<stream_state>> streams_;
     std::deque<std::shared_ptr<stream_state>> ready_;
