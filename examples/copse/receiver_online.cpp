@@ -27,7 +27,7 @@ constexpr std::chrono::seconds first_backoff = 1s;
 // An attempt that brings less counts as one that brings nothing.
 constexpr std::uint64_t least_gain = 1U << 20;
 // Blobs in a row that a provider lacks, each of which costs a request, before it has nothing more.
-constexpr std::size_t most_gaps = 1000;
+constexpr std::size_t most_gaps = 256;
 // Long enough for a delayed acknowledgement to leave (RFC 9000: 25 ms by default).
 constexpr std::chrono::nanoseconds farewell = 40ms;
 

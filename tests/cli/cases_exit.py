@@ -96,6 +96,28 @@ def partial(world):
         shutil.rmtree(tree)
 
 
+def many_gaps(world):
+    """A provider that lacks hundreds of files in a row is not asked about each of the rest."""
+    tree = world.folder("in/tree")
+    for i in range(280):
+        (tree / f"{i:04}").write_text(f"file {i}")
+    sender, ticket = world.send(tree)
+    for i in range(270):
+        (tree / f"{i:04}").unlink()
+    out = world.folder("out")
+    world.recv(ticket, out).expect(REFUSED)
+    for i in range(270):  # fewer gaps: what lies behind them is found
+        (tree / f"{i:04}").write_text(f"again {i}")
+    sender.stop()
+    sender, ticket = world.send(tree)
+    for i in range(20, 30):
+        (tree / f"{i:04}").unlink()
+    done = world.recv(ticket, out).expect(PARTIAL, "10 files could not be had")
+    same(tree, out / "tree")
+    require(done.fetched < 200_000, f"{done.fetched} bytes for small files")
+    sender.stop()
+
+
 def half_a_file(world):
     """A file that changed in its middle: the others arrive, its good part is kept."""
     tree = world.folder("in/tree")
@@ -163,6 +185,7 @@ SCENARIOS = {
     "exit/limit": too_large,
     "exit/partial": partial,
     "exit/partial-file": half_a_file,
+    "exit/many-gaps": many_gaps,
     "exit/classes": classes,
     "exit/table": code_table,
 }
