@@ -7,7 +7,7 @@ foreach(file IN LISTS copse_fuzz_files)
     cmake_path(GET folder FILENAME folder)
     set(target copse_replay_${folder}_${name})
     add_executable(${target} ${file} ${CMAKE_CURRENT_LIST_DIR}/replay.cpp)
-    target_link_libraries(${target} PRIVATE copse::${folder} copse_warnings)
+    target_link_libraries(${target} PRIVATE copse::${folder} copse::sim copse_warnings)
     add_test(NAME replay_${folder}_${name}
              COMMAND ${target} ${CMAKE_CURRENT_LIST_DIR}/corpus/${folder}_${name}
                      ${CMAKE_CURRENT_LIST_DIR}/crashes/${folder}_${name})
