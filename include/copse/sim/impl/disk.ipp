@@ -290,9 +290,10 @@ public:
 
     result<std::shared_ptr<void>> lock(const std::string& path) override
     {
-        if (!life_.alive()) return detail::io_error();
+        open_options create;
+        create.write = create.create = true;
+        COPSE_TRYV(open(path, create));
         const auto found = disk_.find(path);
-        if (!found) return make_error_code(std::errc::no_such_file_or_directory);
         if (found->locked) return make_error_code(std::errc::resource_unavailable_try_again);
         found->locked = true;
         return std::shared_ptr<void>(found.get(), [found, life = life_](void*) {
@@ -326,6 +327,7 @@ private:
         std::error_code why;
         const auto parent = disk_.parent_of(path, why);
         if (!parent) return why;
+        disk_.used_ -= found->data.size();
         parent->set(detail::split_path(path).second, nullptr);
         return outcome::success();
     }

@@ -107,7 +107,8 @@ void machine::start(awaitable<result<void>> program)
                    asio::bind_cancellation_slot(
                        it->slot(), [&s, it](std::exception_ptr e, std::error_code ec) {
                            s.programs.erase(it);
-                           if (e && !s.thrown) s.thrown = e;
+                           // Asio throws into a program that is stopped before it began.
+                           if (e && !s.thrown && !s.stopping) s.thrown = e;
                            if (ec && !s.failure && !s.stopping) s.failure = ec;
                        }));
     s.dirty = true;
