@@ -36,14 +36,14 @@ struct scene {
     bool wrong = false;
     unsigned tries = 0;
     unsigned crashes = 0;
-    std::error_code last;
 };
 
 quic::endpoint endpoint_on(sim::host& h, quic::endpoint_options o, std::uint16_t port)
 {
     std::vector<std::unique_ptr<datagram_socket>> sockets;
     sockets.push_back(h.bind(port).value());
-    return quic::endpoint::make(h.computer().life().get_executor(), std::move(o), std::move(sockets))
+    return quic::endpoint::make(h.computer().life().get_executor(), std::move(o),
+                                std::move(sockets))
         .value();
 }
 
@@ -95,8 +95,8 @@ awaitable<result<void>> fetch_once(scene& s, quic::endpoint& from, blob::fetch_e
     blob::get_request request;
     request.hash = s.root;
     request.ranges = std::move(missing).value().request;
-    auto got = co_await blob::fetch(std::move(dialled).value(), std::move(request), env, {},
-                                    diagnostics);
+    auto got =
+        co_await blob::fetch(std::move(dialled).value(), std::move(request), env, {}, diagnostics);
     if (!got) co_return got.error();
     co_return outcome::success();
 }
@@ -116,7 +116,6 @@ awaitable<result<void>> receiver(scene& s, sim::host& h, sim::disk& d)
         ++s.tries;
         const auto done = co_await fetch_once(s, endpoint, env);
         if (done) continue;
-        s.last = done.error();
         const std::error_code ec = co_await sleep_for(500ms);
         if (ec) break;
     }
@@ -193,7 +192,6 @@ ending play(std::uint64_t seed)
     out.hash = s.w.log_hash();
     if (!ran) out.error = ran.error();
     else out.error = b.failure();
-    if (getenv("DBG")) std::printf("seed %d now %.3f tries %u crashes %u last %s %s running %zu nat %d fail %s deliv %d filt %d nobody %d\n", (int)seed, (double)s.w.now().count()/1e9, s.tries, s.crashes, s.last.category().name(), s.last.message().c_str(), b.running(), (int)nat, b.failure().message().c_str(), (int)s.net.statistics().delivered, (int)s.net.statistics().filtered, (int)s.net.statistics().nobody);
     out.wrong = s.wrong;
     out.tries = s.tries;
     out.crashes = s.crashes;

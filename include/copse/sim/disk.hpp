@@ -28,12 +28,12 @@ struct disk_options {
 
 /// How often things happened to a disk.
 struct disk_statistics {
-    std::uint64_t reads = 0;
+    std::uint64_t reads = 0;    ///< calls that read data
     std::uint64_t changes = 0;  ///< writes, truncations, names made, renamed and removed, syncs
-    std::uint64_t syncs = 0;
-    std::uint64_t failed = 0;
-    std::uint64_t rotten = 0;
-    std::uint64_t crashes = 0;
+    std::uint64_t syncs = 0;    ///< of files and directories
+    std::uint64_t failed = 0;   ///< calls that failed by chance or for want of space
+    std::uint64_t rotten = 0;   ///< bits flipped
+    std::uint64_t crashes = 0;  ///< crash() calls
     std::uint64_t sectors_lost = 0;  ///< written, not synced, gone after a crash
     std::uint64_t sectors_kept = 0;  ///< the same, but there
     std::uint64_t names_lost = 0;    ///< changes of names undone by a crash
@@ -42,6 +42,7 @@ struct disk_statistics {
 /// Survives its machine's crashes. \par Lifetime longer than the file systems it gave.
 class disk {
 public:
+    /// An empty disk of a machine. \param w, m must outlive it.
     disk(world& w, machine& m);
     disk(const disk&) = delete;
     disk& operator=(const disk&) = delete;
@@ -56,11 +57,13 @@ public:
     /// Flips one random bit of a file. False when there is none.
     bool rot(const std::string& path);
 
-    disk_options options;
+    disk_options options;  ///< may be changed at any time
     /// Called before each change with its number; an error fails the call. For crashes at a given write.
     std::function<std::error_code(std::uint64_t)> before_change;
 
+    /// Counts since the beginning.
     [[nodiscard]] const disk_statistics& statistics() const noexcept { return statistics_; }
+    /// Bytes of all files together.
     [[nodiscard]] std::uint64_t used_bytes() const noexcept { return used_; }
 
     /// Unit in which writes are lost or kept.

@@ -13,7 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-extern "C" ssize_t getrandom(void* out, size_t n, unsigned flags) noexcept(noexcept(::getrandom(out, n, flags)))
+extern "C" ssize_t getrandom(void* out, size_t n,
+                             unsigned flags) noexcept(noexcept(::getrandom(out, n, flags)))
 {
     if (copse::entropy_source* const source = copse::installed_entropy()) {
         source->fill({static_cast<std::byte*>(out), n});
@@ -27,7 +28,8 @@ extern "C" int getentropy(void* out, size_t n) noexcept(noexcept(::getentropy(ou
     return ::getrandom(out, n, 0) == static_cast<ssize_t>(n) ? 0 : -1;
 }
 
-extern "C" int clock_gettime(clockid_t id, timespec* out) noexcept(noexcept(::clock_gettime(id, out)))
+extern "C" int clock_gettime(clockid_t id,
+                             timespec* out) noexcept(noexcept(::clock_gettime(id, out)))
 {
     copse::clock_source* const source = copse::installed_clock();
     if (!source || (id != CLOCK_REALTIME && id != CLOCK_MONOTONIC)) {
@@ -41,14 +43,16 @@ extern "C" int clock_gettime(clockid_t id, timespec* out) noexcept(noexcept(::cl
 
 // Asio sets its timer descriptor for each timer, a slow system call. In a world the descriptor is one that
 // is always due: then Asio looks at its timers whenever it is asked to poll.
-extern "C" int timerfd_create(int clock, int flags) noexcept(noexcept(::timerfd_create(clock, flags)))
+extern "C" int timerfd_create(int clock,
+                              int flags) noexcept(noexcept(::timerfd_create(clock, flags)))
 {
     if (copse::installed_clock()) return ::eventfd(1, EFD_CLOEXEC);
     return static_cast<int>(::syscall(SYS_timerfd_create, clock, flags));
 }
 
-extern "C" int timerfd_settime(int fd, int flags, const itimerspec* to, itimerspec* was) noexcept(
-    noexcept(::timerfd_settime(fd, flags, to, was)))
+extern "C" int timerfd_settime(int fd, int flags, const itimerspec* to,
+                               itimerspec* was) noexcept(noexcept(::timerfd_settime(fd, flags, to,
+                                                                                    was)))
 {
     if (copse::installed_clock()) return 0;
     return static_cast<int>(::syscall(SYS_timerfd_settime, fd, flags, to, was));

@@ -21,16 +21,16 @@ namespace copse::sim {
 
 /// One direction of a host's link to the network. Chances are thousandths of all datagrams.
 struct link_options {
-    std::chrono::nanoseconds latency = std::chrono::milliseconds(5);
+    std::chrono::nanoseconds latency = std::chrono::milliseconds(5);  ///< least time on the way
     std::chrono::nanoseconds jitter{0};  ///< added to the latency: a random part of it, order kept
     std::uint64_t bytes_per_second = 0;  ///< 0: without limit
     std::size_t queue_bytes = 256U << 10;  ///< waiting for a limited link; more is dropped
-    unsigned loss = 0;
-    unsigned duplicate = 0;
-    unsigned reorder = 0;  ///< overtaken by what is sent in the next `latency`
+    unsigned loss = 0;                     ///< never arrives
+    unsigned duplicate = 0;                ///< arrives twice
+    unsigned reorder = 0;                  ///< overtaken by what is sent in the next `latency`
     unsigned corrupt = 0;  ///< one bit flipped (a real network's checksums let few of them through)
     std::size_t mtu = 1500;  ///< largest IP packet; larger ones are dropped without a word
-    unsigned mark = 0;  ///< ECN-capable datagrams marked as having met congestion
+    unsigned mark = 0;       ///< ECN-capable datagrams marked as having met congestion
 };
 
 /// How a translator maps and filters (the terms of RFC 3489, which say both at once).
@@ -44,19 +44,19 @@ enum class nat_kind : std::uint8_t {
 
 /// How often things happened to datagrams of a network.
 struct network_statistics {
-    std::uint64_t sent = 0;
-    std::uint64_t bytes = 0;
-    std::uint64_t delivered = 0;
-    std::uint64_t lost = 0;
-    std::uint64_t duplicated = 0;
-    std::uint64_t reordered = 0;
-    std::uint64_t corrupted = 0;
-    std::uint64_t too_large = 0;
-    std::uint64_t queue_full = 0;
-    std::uint64_t partitioned = 0;
-    std::uint64_t filtered = 0;  ///< by a translator
-    std::uint64_t nobody = 0;    ///< no such host, port, or it is down
-    std::uint64_t marked = 0;
+    std::uint64_t sent = 0;         ///< by programs
+    std::uint64_t bytes = 0;        ///< of these
+    std::uint64_t delivered = 0;    ///< into the queue of a socket, copies included
+    std::uint64_t lost = 0;         ///< by chance, or by drop_all()
+    std::uint64_t duplicated = 0;   ///< sent on twice
+    std::uint64_t reordered = 0;    ///< held back
+    std::uint64_t corrupted = 0;    ///< with one bit flipped
+    std::uint64_t too_large = 0;    ///< for the MTU of a link
+    std::uint64_t queue_full = 0;   ///< dropped before a slow link
+    std::uint64_t partitioned = 0;  ///< sent where a partition is
+    std::uint64_t filtered = 0;     ///< by a translator
+    std::uint64_t nobody = 0;       ///< no such host, port, or it is down
+    std::uint64_t marked = 0;       ///< as having met congestion
 };
 
 class network;
@@ -64,8 +64,10 @@ class network;
 /// A machine's place in the network: addresses, links and sockets.
 class host {
 public:
+    /// Made by network::add_host().
     host(network& n, machine& m, std::array<std::uint8_t, 4> ip, nat_kind nat);
 
+    /// Whose place it is.
     [[nodiscard]] machine& computer() const noexcept { return machine_; }
     /// The address its sockets are bound to.
     [[nodiscard]] socket_address address(std::uint16_t port = 0) const noexcept;
@@ -114,19 +116,25 @@ private:
 /// All hosts and what is between them. \par Lifetime shorter than its world's, longer than sockets.
 class network {
 public:
+    /// A network without hosts. \param w must outlive it.
     explicit network(world& w);
     network(const network&) = delete;
     network& operator=(const network&) = delete;
 
     /// Gives a machine an address: 10.0.x.y behind a translator, else public (198.18.x.y).
     host& add_host(machine& m, nat_kind nat = nat_kind::none);
-    [[nodiscard]] const std::vector<std::unique_ptr<host>>& hosts() const noexcept { return hosts_; }
+    /// All hosts in the order in which they were added.
+    [[nodiscard]] const std::vector<std::unique_ptr<host>>& hosts() const noexcept
+    {
+        return hosts_;
+    }
 
     /// Cuts (or joins again) the way between two hosts, both directions.
     void partition(const host& a, const host& b, bool cut);
     /// Every datagram of what is under way now is lost.
     void drop_all() noexcept { ++epoch_; }
 
+    /// Counts since the beginning.
     [[nodiscard]] const network_statistics& statistics() const noexcept { return statistics_; }
 
     /// Most datagrams that wait in a socket of a host; more are dropped.

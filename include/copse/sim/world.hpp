@@ -25,8 +25,9 @@ class world;
 /// whether it still has any effect.
 class incarnation {
 public:
-    struct state;
+    struct state;  ///< implementation
 
+    /// Made by a machine.
     explicit incarnation(std::shared_ptr<state> s) noexcept : state_(std::move(s)) {}
 
     /// False after the crash: what the program still does has no effect on the world.
@@ -44,11 +45,13 @@ private:
 /// \par Lifetime as long as its world.
 class machine {
 public:
+    /// Made by world::add_machine().
     machine(world& w, std::string name, std::size_t index);
     machine(const machine&) = delete;
     machine& operator=(const machine&) = delete;
     ~machine();
 
+    /// As it was given.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// Place in the order of creation.
     [[nodiscard]] std::size_t index() const noexcept { return index_; }
@@ -69,7 +72,9 @@ public:
     void crash();
     /// A frozen machine does nothing; time passes for it all the same.
     void freeze() noexcept;
+    /// Goes on, with everything that came meanwhile.
     void thaw() noexcept;
+    /// Whether it is frozen.
     [[nodiscard]] bool frozen() const noexcept { return frozen_; }
 
     /// Sets the clocks wrong from now on. \param offset added to the wall clock.
@@ -97,8 +102,10 @@ enum class world_errc {
     livelock,         ///< Work without end at one instant.
 };
 
+/// The category `copse.world`.
 const std::error_category& world_category() noexcept;
 
+/// Makes world_errc usable as an error code.
 inline std::error_code make_error_code(world_errc e) noexcept
 {
     return {static_cast<int>(e), world_category()};
@@ -107,15 +114,18 @@ inline std::error_code make_error_code(world_errc e) noexcept
 /// The world. \par Threads the one that made it, whose clock and entropy it takes over; one at a time.
 class world final : public clock_source, public entropy_source {
 public:
+    /// An empty world. \param seed decides everything that is left to chance.
     explicit world(std::uint64_t seed);
     world(const world&) = delete;
     world& operator=(const world&) = delete;
     /// Stops what still runs, without effect on anything, and gives clock and entropy back.
     ~world() override;
 
+    /// As it was given.
     [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
     /// Adds a machine; the reference stays valid.
     machine& add_machine(std::string name);
+    /// All machines in the order in which they were added.
     [[nodiscard]] const std::vector<std::unique_ptr<machine>>& machines() const noexcept
     {
         return machines_;
@@ -128,6 +138,7 @@ public:
     [[nodiscard]] std::chrono::nanoseconds now() const noexcept { return now_; }
     /// Does something at a time (at once when it has passed), after what was scheduled earlier for it.
     void at(std::chrono::nanoseconds when, std::function<void()> what);
+    /// Does something when that much time has passed.
     void after(std::chrono::nanoseconds wait, std::function<void()> what)
     {
         at(now_ + wait, std::move(what));
@@ -142,15 +153,20 @@ public:
     /// Adds to the log: what happened, to whom, and the bytes concerned. Lines are kept only when
     /// keep_log() was called; the hash always covers them.
     void record(std::string_view what, std::string_view whom, byte_view bytes = {});
+    /// Gives each line of the log to `sink`.
     void keep_log(std::function<void(const std::string&)> sink) { sink_ = std::move(sink); }
     /// Hash of everything recorded. Equal for equal seeds, builds and compilers notwithstanding.
     [[nodiscard]] std::uint64_t log_hash() const noexcept { return log_hash_; }
+    /// Scheduled things that have happened.
     [[nodiscard]] std::uint64_t events() const noexcept { return happened_; }
 
-    // The seams.
+    /// The clock of the machine that runs, else the world's.
     time_point monotonic() noexcept override;
+    /// Its wall clock.
     std::chrono::nanoseconds wall() noexcept override;
+    /// Nothing ever really waits.
     std::chrono::nanoseconds real_wait(std::chrono::nanoseconds wait) noexcept override;
+    /// Bytes of the world's generator.
     void fill(byte_span out) noexcept override;
 
 private:

@@ -376,7 +376,8 @@ std::shared_ptr<disk::node> disk::parent_of(const std::string& path, std::error_
 {
     auto parent = find(detail::split_path(path).first);
     if (!parent) why = make_error_code(std::errc::no_such_file_or_directory);
-    else if (parent->kind != file_kind::directory) why = make_error_code(std::errc::not_a_directory);
+    else if (parent->kind != file_kind::directory)
+        why = make_error_code(std::errc::not_a_directory);
     return why ? nullptr : parent;
 }
 
@@ -397,8 +398,8 @@ void disk::crash_node(node& n)
     if (new_size) n.durable.resize(n.data.size());
     for (const std::uint64_t sector : n.dirty) {
         const std::uint64_t at = sector * sector_bytes;
-        const std::uint64_t end = std::min<std::uint64_t>(
-            {at + sector_bytes, n.data.size(), n.durable.size()});
+        const std::uint64_t end =
+            std::min<std::uint64_t>({at + sector_bytes, n.data.size(), n.durable.size()});
         if (at >= end) continue;
         if (random_.happens(500)) {
             ++statistics_.sectors_kept;

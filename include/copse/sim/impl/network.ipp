@@ -169,7 +169,8 @@ host& network::add_host(machine& m, nat_kind nat)
     const auto low = static_cast<std::uint8_t>(n);
     const std::array<std::uint8_t, 4> outside{198, 18, high, low};
     const std::array<std::uint8_t, 4> inside{10, 0, high, low};
-    hosts_.push_back(std::make_unique<host>(*this, m, nat == nat_kind::none ? outside : inside, nat));
+    hosts_.push_back(
+        std::make_unique<host>(*this, m, nat == nat_kind::none ? outside : inside, nat));
     hosts_.back()->public_ip_ = outside;
     by_ip_[outside] = hosts_.back().get();
     return *hosts_.back();
@@ -221,8 +222,8 @@ bool network::lane_delay(host::lane& lane, const link_options& o, std::size_t by
     }
     arrival += o.latency;
     if (o.jitter.count() > 0) {
-        arrival += std::chrono::nanoseconds(
-            random_.below(static_cast<std::uint64_t>(o.jitter.count())));
+        arrival +=
+            std::chrono::nanoseconds(random_.below(static_cast<std::uint64_t>(o.jitter.count())));
     }
     if (random_.happens(o.reorder)) {
         ++statistics_.reordered;

@@ -104,13 +104,14 @@ void machine::start(awaitable<result<void>> program)
     incarnation::state& s = *state_;
     const auto it = s.programs.emplace(s.programs.end());
     asio::co_spawn(s.io, detail::run_program(std::move(program)),
-                   asio::bind_cancellation_slot(
-                       it->slot(), [&s, it](std::exception_ptr e, std::error_code ec) {
-                           s.programs.erase(it);
-                           // Asio throws into a program that is stopped before it began.
-                           if (e && !s.thrown && !s.stopping) s.thrown = e;
-                           if (ec && !s.failure && !s.stopping) s.failure = ec;
-                       }));
+                   asio::bind_cancellation_slot(it->slot(),
+                                                [&s, it](std::exception_ptr e, std::error_code ec) {
+                                                    s.programs.erase(it);
+                                                    // Asio throws into a program that is stopped before it began.
+                                                    if (e && !s.thrown && !s.stopping) s.thrown = e;
+                                                    if (ec && !s.failure && !s.stopping)
+                                                        s.failure = ec;
+                                                }));
     s.dirty = true;
 }
 
@@ -329,9 +330,7 @@ result<void> world::run_for(std::chrono::nanoseconds span)
 
 void world::record(std::string_view what, std::string_view whom, byte_view bytes)
 {
-    const auto mix = [this](std::uint64_t v) {
-        log_hash_ = rng(log_hash_ ^ v).next();
-    };
+    const auto mix = [this](std::uint64_t v) { log_hash_ = rng(log_hash_ ^ v).next(); };
     mix(static_cast<std::uint64_t>(now_.count()));
     for (const std::string_view text : {what, whom}) {
         mix(text.size());
@@ -375,11 +374,13 @@ std::chrono::nanoseconds world::real_wait(std::chrono::nanoseconds wait) noexcep
         if (current_->owner) {
             // A fast clock reaches its deadline early. Rounded up: never a wake-up without effect.
             const std::int64_t drift = current_->owner->drift_;
-            if (drift != 0) wait = wait / (1'000'000 + drift) * 1'000'000 + std::chrono::microseconds(1);
+            if (drift != 0)
+                wait = wait / (1'000'000 + drift) * 1'000'000 + std::chrono::microseconds(1);
         } else {
             base = current_->ghost_now;
         }
-        current_->next_timer = base + std::min(wait, std::chrono::nanoseconds(detail::never - base));
+        current_->next_timer =
+            base + std::min(wait, std::chrono::nanoseconds(detail::never - base));
     }
     return std::chrono::nanoseconds::zero();
 }
