@@ -7,6 +7,7 @@
 #include <copse/core/clock.hpp>
 #include <copse/core/entropy.hpp>
 #include <copse/core/result.hpp>
+#include <copse/sim/error.hpp>
 #include <copse/sim/rng.hpp>
 
 #include <cstddef>
@@ -95,22 +96,6 @@ private:
     std::chrono::nanoseconds world_base_{0};  ///< and the world's
 };
 
-/// How world::run_until() ended without reaching its condition.
-enum class world_errc {
-    out_of_time = 1,  ///< The condition was not reached at the given time.
-    deadlock,         ///< Nothing is left that could happen.
-    livelock,         ///< Work without end at one instant.
-};
-
-/// The category `copse.world`.
-const std::error_category& world_category() noexcept;
-
-/// Makes world_errc usable as an error code.
-inline std::error_code make_error_code(world_errc e) noexcept
-{
-    return {static_cast<int>(e), world_category()};
-}
-
 /// The world. \par Threads the one that made it, whose clock and entropy it takes over; one at a time.
 class world final : public clock_source, public entropy_source {
 public:
@@ -145,9 +130,9 @@ public:
     }
 
     /// Lets time pass until `done` is true. \param limit time of the world.
-    /// \par Errors `world_errc::*`.
+    /// \par Errors `sim_errc::*`.
     result<void> run_until(const std::function<bool()>& done, std::chrono::nanoseconds limit);
-    /// Lets that much time pass, whether anything happens or not. \par Errors `world_errc::livelock`.
+    /// Lets that much time pass, whether anything happens or not. \par Errors `sim_errc::livelock`.
     result<void> run_for(std::chrono::nanoseconds span);
 
     /// Adds to the log: what happened, to whom, and the bytes concerned. Lines are kept only when
@@ -200,6 +185,3 @@ private:
 };
 
 }  // namespace copse::sim
-
-template <>
-struct std::is_error_code_enum<copse::sim::world_errc> : std::true_type {};

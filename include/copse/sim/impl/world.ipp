@@ -164,25 +164,6 @@ void machine::set_clock(std::chrono::nanoseconds offset, std::int64_t drift)
     state_->dirty = true;
 }
 
-// ---- errors ---------------------------------------------------------------------------------------
-
-const std::error_category& world_category() noexcept
-{
-    static const struct category_type final : std::error_category {
-        const char* name() const noexcept override { return "copse.world"; }
-        std::string message(int ev) const override
-        {
-            switch (static_cast<world_errc>(ev)) {
-            case world_errc::out_of_time: return "the simulated time is over";
-            case world_errc::deadlock: return "nothing is left that could happen";
-            case world_errc::livelock: return "work without end at one instant";
-            }
-            return "unknown error of the simulated world";
-        }
-    } category;
-    return category;
-}
-
 // ---- world ----------------------------------------------------------------------------------------
 
 world::world(std::uint64_t seed)
@@ -300,13 +281,13 @@ std::chrono::nanoseconds world::next_happening() const noexcept
 result<void> world::run_until(const std::function<bool()>& done, std::chrono::nanoseconds limit)
 {
     for (;;) {
-        if (!settle()) return world_errc::livelock;
+        if (!settle()) return sim_errc::livelock;
         if (done()) return outcome::success();
         const auto next = next_happening();
-        if (next == detail::never) return world_errc::deadlock;
+        if (next == detail::never) return sim_errc::deadlock;
         if (next > limit) {
             now_ = std::max(now_, limit);
-            return world_errc::out_of_time;
+            return sim_errc::out_of_time;
         }
         now_ = std::max(now_, next);
         if (!heap_.empty() && heap_.front().when <= now_) {
@@ -324,7 +305,7 @@ result<void> world::run_for(std::chrono::nanoseconds span)
     const auto end = now_ + span;
     const auto ran = run_until([] { return false; }, end);
     now_ = std::max(now_, end);
-    if (!ran && ran.error() == world_errc::livelock) return ran;
+    if (!ran && ran.error() == sim_errc::livelock) return ran;
     return outcome::success();
 }
 
