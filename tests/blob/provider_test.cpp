@@ -2,6 +2,7 @@
 #include "tests/blob/pair.hpp"
 
 #include <copse/blob/collection.hpp>
+#include <copse/core/race.hpp>
 #include <copse/store/error.hpp>
 
 #include <algorithm>
@@ -150,6 +151,29 @@ TEST_CASE("provider: requests are answered while others wait", "[blob][provider]
             REQUIRE(report);
         }
         CHECK(p.reports.size() >= 19);
+    });
+}
+
+TEST_CASE("provider: streams without a request keep nobody waiting", "[blob][provider]")
+{
+    // A pusher asks at once for no answer, which opens all its streams, the last ones first; their
+    // requests come when the window lets them, behind those of the first ones.
+    run_pair([](pair& p) -> awaitable<void> {
+        p.options.max_requests = 2;
+        p.options.request_timeout = 1h;
+        p.provide();
+        const auto root = p.add(copse::test::pattern(50000));
+        std::vector<bidi_stream> silent;
+        for (int i = 0; i < 5; ++i) {
+            auto opened = co_await p.near->open_bi();
+            REQUIRE(opened);
+            silent.push_back(std::move(opened).value());
+            silent.back().recv->stop(0);
+        }
+        auto asking = p.get(root, whole());
+        const auto report = co_await with_timeout(std::move(asking), 30s);
+        REQUIRE(report);
+        CHECK(report.value().payload_bytes == 50000);
     });
 }
 

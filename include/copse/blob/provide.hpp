@@ -140,17 +140,23 @@ struct provide_hooks {
 
 /// How requests of a connection are answered.
 struct provide_options {
-    /// A request that is not complete after this long is refused.
+    /// A request of which nothing came after this long is refused, and one that is not complete
+    /// so long after its turn has come.
     std::chrono::nanoseconds request_timeout = std::chrono::seconds(20);
     /// A getter that takes nothing for this long is given up, as is a pusher that sends nothing.
     std::chrono::nanoseconds progress_timeout = std::chrono::seconds(60);
     /// While others wait for buffers, a getter that acknowledges less than 16 KiB in this time is
     /// reset with `wire_code::limit`; one that is not heard of at all loses its connection.
     std::chrono::nanoseconds reclaim_timeout = std::chrono::seconds(5);
-    /// Requests of one connection that are answered at the same time; more wait unread.
+    /// Requests of one connection that are answered at the same time; more wait, of which the first
+    /// byte is read. The transport bounds how many (`max_remote_streams`).
     std::size_t max_requests = 32;
     /// Observers of one connection; a further one is reset with `wire_code::limit`.
     std::size_t max_observers = 16;
+    /// Pushes of one connection that are received at the same time; a further one is stopped with
+    /// `wire_code::limit`. With the first window of a stream (`remote_stream_window`) each, they must
+    /// fit into the connection's window, or those that wait for buffers starve the others.
+    std::size_t max_pushes = 8;
     /// Requests that make no sense; with one more the connection is closed (`permission`).
     std::size_t max_malformed = 64;
     /// Hashes of a GetMany; a request with more is refused.

@@ -11,6 +11,7 @@
 #include <copse/core/scope.hpp>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace copse::blob {
@@ -37,20 +38,23 @@ inline bool is_malformed(const std::error_code& e) noexcept
 /// Reads requests, no byte more than belongs to them.
 class request_reader {
 public:
-    /// \param refuses says by the first byte whether to go on.
-    template <class Refuses>
-    static awaitable<result<request>> read(recv_stream& from, Refuses refuses)
+    /// The first byte.
+    static awaitable<result<request_type>> read_type(recv_stream& from)
     {
-        std::vector<std::byte> bytes(1);
-        const auto first = co_await from.read(bytes);
-        if (!first) co_return first.error();
-        if (first.assume_value() == 0) co_return blob_errc::malformed_request;
-        const auto type = decode_request_type(bytes[0]);
-        if (!type) co_return type.error();
-        const std::error_code refused = refuses(type.assume_value());
-        if (refused) co_return refused;
+        std::byte byte{};
+        const auto n = co_await from.read(byte_span(&byte, 1));
+        if (!n) co_return n.error();
+        if (n.assume_value() == 0) co_return blob_errc::malformed_request;
+        auto type = decode_request_type(byte);
+        co_return type;
+    }
+
+    /// What follows it.
+    static awaitable<result<request>> read_rest(recv_stream& from, request_type type)
+    {
+        std::vector<std::byte> bytes(1, static_cast<std::byte>(type));
         std::error_code error;
-        if (type.assume_value() == request_type::push) error = co_await read_prefixed(from, bytes);
+        if (type == request_type::push) error = co_await read_prefixed(from, bytes);
         else error = co_await read_to_end(from, bytes);
         if (error) co_return error;
         auto decoded = decode_request(bytes);
@@ -160,21 +164,29 @@ private:
     /// A request's place among those that are answered at the same time.
     class place_of_request {
     public:
-        explicit place_of_request(provider& p) : provider_(&p) { ++provider_->answering_; }
-        place_of_request(place_of_request&& other) noexcept
-            : provider_(std::exchange(other.provider_, nullptr))
-        {}
-        place_of_request& operator=(place_of_request&&) = delete;
-        ~place_of_request() { leave(); }
-        void leave() noexcept
+        explicit place_of_request(provider& p) : provider_(p) { ++provider_.answering_; }
+        place_of_request(const place_of_request&) = delete;
+        place_of_request& operator=(const place_of_request&) = delete;
+        ~place_of_request()
         {
-            if (!provider_) return;
-            --provider_->answering_;
-            std::exchange(provider_, nullptr)->freed_.notify_all();
+            --provider_.answering_;
+            provider_.freed_.notify_all();
         }
 
     private:
-        provider* provider_;
+        provider& provider_;
+    };
+
+    /// A push's place among those that are received at the same time.
+    class place_of_push {
+    public:
+        explicit place_of_push(std::size_t& count) : count_(count) { ++count_; }
+        place_of_push(const place_of_push&) = delete;
+        place_of_push& operator=(const place_of_push&) = delete;
+        ~place_of_push() { --count_; }
+
+    private:
+        std::size_t& count_;
     };
 
     static answer_sender::limits sender_limits(const provide_options& o)
@@ -199,26 +211,23 @@ private:
 
     awaitable<std::error_code> accept()
     {
+        // Every stream that the transport lets the peer open, since those that come first are not
+        // always those whose requests do: places that wait for these would never be free.
         for (std::uint64_t number = 0;; ++number) {
-            while (answering_ >= options_.max_requests) {
-                const std::error_code ec = co_await freed_.wait();
-                if (ec) co_return ec;
-            }
             auto next = co_await connection_->accept_bi();
             if (!next) co_return next.error();
-            // Taken here, since a child begins later.
-            requests_.spawn(serve(std::move(next).assume_value(), number, place_of_request(*this)));
+            requests_.spawn(serve(std::move(next).assume_value(), number));
         }
     }
 
-    awaitable<void> serve(bidi_stream stream, std::uint64_t number, place_of_request place)
+    awaitable<void> serve(bidi_stream stream, std::uint64_t number)
     {
         const time_point began = monotonic_clock::now();
         provide_report report;
         report.request.number = number;
         report.request.peer = connection_->peer();
         if (env_.share) ++env_.share->counters.requests;
-        report.error = co_await answer_request(stream, report, place);
+        report.error = co_await answer_request(stream, report);
         report.duration = monotonic_clock::now() - began;
         if (report.error) {
             const auto code = static_cast<std::uint64_t>(to_wire_code(report.error));
@@ -265,14 +274,26 @@ private:
                                         : std::error_code{};
     }
 
-    awaitable<std::error_code> answer_request(bidi_stream& stream, provide_report& report,
-                                              place_of_request& place)
+    awaitable<std::error_code> answer_request(bidi_stream& stream, provide_report& report)
     {
-        const auto early = [this, &report](request_type type) {
-            report.request.type = type;
-            return refuses(type);
-        };
-        auto reading = request_reader::read(*stream.recv, early);
+        auto beginning = request_reader::read_type(*stream.recv);
+        const auto type = co_await with_timeout(std::move(beginning), options_.request_timeout);
+        if (!type) co_return type.error();
+        report.request.type = type.assume_value();
+        const std::error_code unserved = refuses(report.request.type);
+        if (unserved) co_return unserved;
+        std::optional<place_of_push> pushing;
+        if (report.request.type == request_type::push) {
+            // Left unread, its data would fill the window that the others need.
+            if (pushing_ >= options_.max_pushes) co_return blob_errc::rate_limited;
+            pushing.emplace(pushing_);
+        }
+        while (answering_ >= options_.max_requests) {
+            const std::error_code ec = co_await freed_.wait();
+            if (ec) co_return ec;
+        }
+        std::optional<place_of_request> place(*this);
+        auto reading = request_reader::read_rest(*stream.recv, report.request.type);
         auto wanted = co_await with_timeout(std::move(reading), options_.request_timeout);
         if (!wanted) co_return wanted.error();
         request what = std::move(wanted).assume_value();
@@ -283,7 +304,7 @@ private:
         std::error_code error;
         if (auto* const observe = std::get_if<observe_request>(&what)) {
             report.root = observe->hash;
-            place.leave();
+            place.reset();
             error = co_await observe_blob(stream, observe->hash);
             co_return error;
         }
@@ -387,6 +408,7 @@ private:
     event freed_;
     std::size_t answering_ = 0;
     std::size_t observing_ = 0;
+    std::size_t pushing_ = 0;
     std::size_t malformed_ = 0;
 };
 
