@@ -18,7 +18,8 @@ constexpr struct {
     std::string_view name;
     awaitable<bool> (*run)(std::vector<std::string>);
 } modes[] = {
-    {"get", get}, {"get-many", get_many}, {"observe", observe}, {"provide", provide}, {"raw", raw},
+    {"get", get},         {"get-many", get_many}, {"observe", observe},
+    {"provide", provide}, {"push", push},         {"raw", raw},
 };
 
 awaitable<result<void>> run(std::string command, std::vector<std::string> rest, bool& good)

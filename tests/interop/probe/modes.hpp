@@ -14,6 +14,7 @@ awaitable<bool> get(std::vector<std::string> input);
 awaitable<bool> get_many(std::vector<std::string> input);
 awaitable<bool> observe(std::vector<std::string> input);
 awaitable<bool> provide(std::vector<std::string> input);
+awaitable<bool> push(std::vector<std::string> input);
 awaitable<bool> raw(std::vector<std::string> input);
 
 }  // namespace probe

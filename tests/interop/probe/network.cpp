@@ -3,6 +3,7 @@
 #include <copse/blob/error.hpp>
 #include <copse/codec/key_text.hpp>
 #include <copse/core/race.hpp>
+#include <copse/quic/qlog.hpp>
 
 #include <asio/buffer.hpp>
 #include <asio/posix/stream_descriptor.hpp>
@@ -17,6 +18,7 @@ quic::endpoint open_endpoint(const executor& ex, const arguments& args, quic::re
 {
     quic::endpoint_options options;
     options.retry = retry;
+    if (const auto folder = args.get("qlog")) options.qlog = quic::qlog_directory(*folder);
     options.bind.push_back(to_address(args.get("bind").value_or("127.0.0.1:0")));
     return must(quic::endpoint::make(ex, std::move(options)), "bind");
 }

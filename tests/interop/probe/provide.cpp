@@ -216,7 +216,7 @@ awaitable<bool> provide(std::vector<std::string> input)
 {
     const arguments args(input,
                          {"bind", "store", "partial", "missing-at", "corrupt", "truncate", "stall",
-                          "request-timeout", "refuse", "limit"},
+                          "request-timeout", "refuse", "limit", "qlog"},
                          {"mem", "hashseq", "hashseq-missing", "allow-push", "retry"});
     std::optional<store_folder> folder;
     std::shared_ptr<store::blob_store> store;

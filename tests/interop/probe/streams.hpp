@@ -14,11 +14,12 @@ namespace probe {
 
 using namespace copse;
 
-/// What the receiving half of a stream had seen when it was dropped.
+/// What the halves of a stream had seen when they were dropped.
 struct receipt {
     std::uint64_t bytes = 0;
     std::optional<std::uint64_t> reset;
-    std::vector<std::byte> consumed;  ///< what the sink took
+    std::vector<std::byte> consumed;       ///< what the sink took
+    std::optional<std::uint64_t> stopped;  ///< the peer wanted no more of what we sent
 };
 
 class watched_recv final : public recv_stream, private stream_sink {
@@ -70,7 +71,7 @@ private:
     stream_sink* sink_ = nullptr;
 };
 
-/// What a provider does to its answers.
+/// What is done to what we send.
 struct mischief {
     std::optional<std::uint64_t> corrupt;
     std::optional<std::uint64_t> truncate;
@@ -79,9 +80,14 @@ struct mischief {
 
 class spoilt_send final : public send_stream {
 public:
-    spoilt_send(std::unique_ptr<send_stream> inner, const mischief& how)
-        : inner_(std::move(inner)), how_(how)
+    spoilt_send(std::unique_ptr<send_stream> inner, const mischief& how,
+                std::shared_ptr<receipt> out = nullptr)
+        : inner_(std::move(inner)), how_(how), out_(std::move(out))
     {}
+    ~spoilt_send() override
+    {
+        if (out_) out_->stopped = inner_->stop_code();
+    }
 
     awaitable<result<void>> write(shared_bytes data) override
     {
@@ -107,20 +113,26 @@ public:
     }
     void reset(std::uint64_t code) noexcept override { inner_->reset(code); }
     awaitable<result<void>> acknowledged() override { return inner_->acknowledged(); }
+    std::uint64_t acknowledged_bytes() const noexcept override
+    {
+        return inner_->acknowledged_bytes();
+    }
     awaitable<std::error_code> stopped() override { return inner_->stopped(); }
     std::optional<std::uint64_t> stop_code() const noexcept override { return inner_->stop_code(); }
 
 private:
     std::unique_ptr<send_stream> inner_;
     mischief how_;
+    std::shared_ptr<receipt> out_;
     std::uint64_t position_ = 0;
 };
 
 /// A connection that hands out such streams.
 class wrapped_connection final : public connection {
 public:
-    explicit wrapped_connection(std::shared_ptr<connection> inner, mischief how = {})
-        : inner_(std::move(inner)), how_(how)
+    /// \param of_accepted for the answers on streams that the peer opens.
+    explicit wrapped_connection(std::shared_ptr<connection> inner, mischief of_accepted = {})
+        : inner_(std::move(inner)), of_accepted_(of_accepted)
     {}
 
     const endpoint_id& peer() const noexcept override { return inner_->peer(); }
@@ -134,6 +146,7 @@ public:
         bidi_stream out = std::move(stream).assume_value();
         last = std::make_shared<receipt>();
         out.recv = std::make_unique<watched_recv>(std::move(out.recv), last);
+        out.send = std::make_unique<spoilt_send>(std::move(out.send), of_opened, last);
         co_return out;
     }
     awaitable<result<std::unique_ptr<send_stream>>> open_uni() override
@@ -145,7 +158,7 @@ public:
         auto stream = co_await inner_->accept_bi();
         if (!stream) co_return stream.error();
         bidi_stream out = std::move(stream).assume_value();
-        out.send = std::make_unique<spoilt_send>(std::move(out.send), how_);
+        out.send = std::make_unique<spoilt_send>(std::move(out.send), of_accepted_);
         co_return out;
     }
     awaitable<result<std::unique_ptr<recv_stream>>> accept_uni() override
@@ -173,10 +186,11 @@ public:
     connection_statistics statistics() const override { return inner_->statistics(); }
 
     std::shared_ptr<receipt> last;  ///< of the stream that was opened last
+    mischief of_opened;             ///< for streams that we open
 
 private:
     std::shared_ptr<connection> inner_;
-    mischief how_;
+    mischief of_accepted_;
 };
 
 }  // namespace probe

@@ -8,6 +8,7 @@ use iroh_blobs::{
     store::mem::MemStore,
     Hash,
 };
+use tokio::task::JoinSet;
 
 use crate::{
     args::{parse_ranges, Args},
@@ -57,38 +58,46 @@ pub async fn run(input: Vec<String>) -> Result<bool> {
         hashes.push(tag.hash);
     }
     let ranges = parse_ranges(args.get("ranges").unwrap_or("all"))?;
-    let (root, request) = if args.has("hashseq") {
+    let requests = if args.has("hashseq") {
         let sequence: Vec<u8> = hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
         let root = store.blobs().add_bytes(sequence).await?.hash;
         say(&format!("hashseq {}", root.to_hex()));
         hashes.insert(0, root);
-        (root, PushRequest::new(root, ChunkRangesSeq::all()))
+        vec![PushRequest::new(root, ChunkRangesSeq::all())]
     } else {
-        let [hash] = hashes[..] else {
-            bail!("one PATH is needed, or --hashseq");
-        };
-        let ranges = ChunkRangesSeq::from_ranges([ranges.clone()]);
-        (hash, PushRequest::new(hash, ranges))
+        let each =
+            |hash: &Hash| PushRequest::new(*hash, ChunkRangesSeq::from_ranges([ranges.clone()]));
+        hashes.iter().map(each).collect()
     };
 
     let endpoint = bind(&args).await?;
     let connection = connect(&endpoint, provider_address(&args)?, &args).await?;
     say(&format!("connected {}", connection.remote_id()));
+    let limit = args.seconds("timeout", 60)?;
     if let Some(at) = args.get("corrupt") {
+        let [request] = &requests[..] else {
+            bail!("--corrupt is for one PATH");
+        };
         let at = at.parse()?;
-        let work = push_spoilt(&connection, &store, root, &request, ranges.clone(), at);
-        let stop = tokio::time::timeout(args.seconds("timeout", 60)?, work).await??;
+        let work = push_spoilt(&connection, &store, hashes[0], request, ranges.clone(), at);
+        let stop = tokio::time::timeout(limit, work).await??;
         let stop = stop.map_or("none".into(), |code| code.to_string());
         say(&format!("stop {stop}"));
     } else {
-        let work = store.remote().execute_push(connection.clone(), request);
-        match tokio::time::timeout(args.seconds("timeout", 60)?, work.complete()).await? {
-            Ok(_) => say("pushed"),
-            Err(error) => {
-                let error = error.into_boxed_dyn_error();
-                let stop = stop_of(error.as_ref()).map_or("none".into(), |code| code.to_string());
-                say(&format!("stop {stop}"));
-                say(&format!("error {error}"));
+        let mut all = JoinSet::new();
+        for request in requests {
+            let work = store.remote().execute_push(connection.clone(), request);
+            all.spawn(tokio::time::timeout(limit, work.complete()));
+        }
+        while let Some(done) = all.join_next().await {
+            match done?? {
+                Ok(_) => say("pushed"),
+                Err(error) => {
+                    let error = error.into_boxed_dyn_error();
+                    let stop = stop_of(error.as_ref()).map(|code| code.to_string());
+                    say(&format!("stop {}", stop.unwrap_or("none".into())));
+                    say(&format!("error {error}"));
+                }
             }
         }
     }
