@@ -78,7 +78,7 @@ TEST_CASE("hostile: requests that do not end are timed out, honest ones go on", 
         p.options.request_timeout = 100ms;
         p.options.max_requests = 4;
         p.provide();
-        // All places are taken by requests that never end; more wait unread behind them.
+        // All places are taken by requests that never end; of those behind them one byte is read.
         std::vector<bidi_stream> open;
         for (int i = 0; i < 20; ++i) {
             auto s = co_await p.near->open_bi();
@@ -88,7 +88,6 @@ TEST_CASE("hostile: requests that do not end are timed out, honest ones go on", 
             open.push_back(std::move(s).value());
         }
         while (p.share.counters.requests < 8) co_await copse::test::breathe();
-        CHECK(p.share.counters.requests <= 4 + p.reports.size());
         const auto data = copse::test::pattern(100000);
         const auto report = co_await p.get(p.add(data), whole());
         REQUIRE(report);
