@@ -8,6 +8,7 @@ endif()
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME copse)
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")  # each package has its own
 set(CPACK_PACKAGE_CONTACT "copse maintainers <maintainers@example.org>" CACHE STRING "Maintainer field of packages")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
@@ -25,18 +26,18 @@ set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_RUNTIME_DESCRIPTION
 "send files and folders between machines, verified as they stream
- A sender prints a ticket; whoever has it connects directly, over QUIC with
- both sides authenticated, and receives a file or a folder. Every byte is
- checked against its BLAKE3 hash before it is written. Transfers that were
- interrupted go on where they were.")
+A sender prints a ticket; whoever has it connects directly, over QUIC with
+both sides authenticated, and receives a file or a folder. Every byte is
+checked against its BLAKE3 hash before it is written. Transfers that were
+interrupted go on where they were.")
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME libcopse-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEV_DESCRIPTION
 "peer-to-peer transfer for C++20 coroutines - development files
- A toolkit for programs that move data between machines: QUIC endpoints with
- Ed25519 identities, verified streaming of blobs by their BLAKE3 hashes, and
- stores that resume. Headers and static libraries, for CMake (find_package)
- and pkg-config.")
+A toolkit for programs that move data between machines: QUIC endpoints with
+Ed25519 identities, verified streaming of blobs by their BLAKE3 hashes, and
+stores that resume. Headers and static libraries, for CMake (find_package)
+and pkg-config.")
 
 # Static libraries name nothing that dpkg-shlibdeps could read: what they need are the packages that hold
 # the headers and pkg-config files which this build found.

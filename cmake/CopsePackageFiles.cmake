@@ -23,7 +23,7 @@ foreach(component IN ITEMS runtime dev)
 Upstream-Name: copse
 
 Files: *
-Copyright: the copse contributors
+Copyright: 2026 the copse contributors
 License: BSL-1.0
 
 License: BSL-1.0
@@ -48,6 +48,9 @@ License: BSL-1.0
     math(EXPR month "${month} - 1")
     list(GET months ${month} month)
     string(TIMESTAMP date "${day}, %d ${month} %Y %H:%M:%S +0000" UTC)
+    file(WRITE ${doc}/changelog "${changes}")
+    execute_process(COMMAND fmt --tagged-paragraph --width=79 ${doc}/changelog
+                    OUTPUT_VARIABLE changes COMMAND_ERROR_IS_FATAL ANY)
     file(WRITE ${doc}/changelog
          "copse (${CPACK_PACKAGE_VERSION}) unstable; urgency=medium\n${changes}\n -- ${CPACK_PACKAGE_CONTACT}  ${date}\n")
     file(CHMOD ${doc}/copyright ${doc}/changelog PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)

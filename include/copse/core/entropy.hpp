@@ -30,5 +30,7 @@ template <std::size_t N>
 
 /// Installs a source for the calling thread; null restores the system's. Returns the previous one.
 entropy_source* install_entropy(entropy_source* source) noexcept;
+/// The source installed for the calling thread, null for the system's.
+entropy_source* installed_entropy() noexcept;
 
 }  // namespace copse

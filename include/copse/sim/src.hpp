@@ -1,6 +1,9 @@
 // Bodies of sim/: include in exactly one source file of a program (CMake's copse::sim does).
 #pragma once
 
+#include <copse/sim/impl/disk.ipp>
 #include <copse/sim/impl/memory_end.ipp>
 #include <copse/sim/impl/memory_steps.ipp>
 #include <copse/sim/impl/memory_transport.ipp>
+#include <copse/sim/impl/network.ipp>
+#include <copse/sim/impl/world.ipp>

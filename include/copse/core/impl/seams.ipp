@@ -61,6 +61,11 @@ entropy_source* install_entropy(entropy_source* source) noexcept
     return std::exchange(detail::current_entropy, source);
 }
 
+entropy_source* installed_entropy() noexcept
+{
+    return detail::current_entropy;
+}
+
 unsigned usable_processors() noexcept
 {
     cpu_set_t set;

@@ -1,0 +1,445 @@
+// Nodes with two contents each: what programs see, and what is on the platter.
+#pragma once
+
+#include <copse/sim/disk.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <set>
+#include <utility>
+
+namespace copse::sim {
+
+/// One change of a directory that was not synced yet: the name's node before it.
+struct disk::name_change {
+    std::string name;
+    std::shared_ptr<node> before;
+};
+
+struct disk::node {
+    file_kind kind = file_kind::regular;
+    std::uint64_t inode = 0;
+    std::int64_t modified_ns = 0;
+    bool locked = false;
+
+    // A file.
+    std::vector<std::byte> data;
+    std::vector<std::byte> durable;
+    std::set<std::uint64_t> dirty;  ///< sectors written since the last sync
+
+    // A directory.
+    std::map<std::string, std::shared_ptr<node>> entries;
+    std::vector<name_change> unsynced;
+
+    void set(const std::string& name, std::shared_ptr<node> to)
+    {
+        const auto at = entries.find(name);
+        unsynced.push_back({name, at == entries.end() ? nullptr : at->second});
+        if (to) entries[name] = std::move(to);
+        else entries.erase(name);
+    }
+};
+
+namespace detail {
+
+inline std::error_code io_error() noexcept
+{
+    return make_error_code(std::errc::io_error);
+}
+
+inline std::pair<std::string, std::string> split_path(const std::string& path)
+{
+    std::string clean = path;
+    while (clean.size() > 1 && clean.back() == '/') clean.pop_back();
+    const auto slash = clean.rfind('/');
+    if (slash == std::string::npos) return {"", clean};
+    return {clean.substr(0, slash), clean.substr(slash + 1)};
+}
+
+}  // namespace detail
+
+// ---- files ----------------------------------------------------------------------------------------
+
+class disk::open_file final : public file {
+public:
+    open_file(disk& d, incarnation life, std::shared_ptr<node> n, bool writable)
+        : disk_(d), life_(std::move(life)), node_(std::move(n)), writable_(writable)
+    {}
+
+    result<std::size_t> read_at(std::span<const byte_span> parts, std::uint64_t offset) override
+    {
+        if (!life_.alive()) return detail::io_error();
+        ++disk_.statistics_.reads;
+        if (disk_.random_.happens(disk_.options.read_error)) {
+            ++disk_.statistics_.failed;
+            return detail::io_error();
+        }
+        if (disk_.random_.happens(disk_.options.bit_rot)) rot(disk_, *node_);
+        std::size_t total = 0;
+        for (const byte_span part : parts) {
+            if (offset >= node_->data.size()) break;
+            const auto n = std::min<std::size_t>(part.size(), node_->data.size() - offset);
+            std::memcpy(part.data(), node_->data.data() + offset, n);
+            offset += n;
+            total += n;
+        }
+        return total;
+    }
+
+    result<void> write_at(byte_view data, std::uint64_t offset) override
+    {
+        if (!life_.alive()) return detail::io_error();
+        if (!writable_) return make_error_code(std::errc::bad_file_descriptor);
+        if (const std::error_code ec = disk_.change()) return ec;
+        if (disk_.random_.happens(disk_.options.write_error)) {
+            ++disk_.statistics_.failed;
+            return detail::io_error();
+        }
+        if (data.empty()) return outcome::success();
+        const std::uint64_t end = offset + data.size();
+        if (end > node_->data.size()) COPSE_TRYV(resize(end));
+        std::memcpy(node_->data.data() + offset, data.data(), data.size());
+        touch(offset, end);
+        return outcome::success();
+    }
+
+    result<std::uint64_t> size() const override
+    {
+        if (!life_.alive()) return detail::io_error();
+        return node_->data.size();
+    }
+
+    result<void> truncate(std::uint64_t size) override
+    {
+        if (!life_.alive()) return detail::io_error();
+        if (const std::error_code ec = disk_.change()) return ec;
+        const std::uint64_t before = node_->data.size();
+        COPSE_TRYV(resize(size));
+        touch(std::min(before, size), std::max(before, size));
+        return outcome::success();
+    }
+
+    result<void> sync() override
+    {
+        if (!life_.alive()) return detail::io_error();
+        if (const std::error_code ec = disk_.change()) return ec;
+        ++disk_.statistics_.syncs;
+        if (disk_.random_.happens(disk_.options.sync_error)) {
+            ++disk_.statistics_.failed;
+            disk_.crash_node(*node_);
+            return detail::io_error();
+        }
+        // Only what changed: files are large, syncs frequent.
+        node_->durable.resize(node_->data.size());
+        for (const std::uint64_t sector : node_->dirty) {
+            const std::uint64_t at = sector * sector_bytes;
+            if (at >= node_->data.size()) continue;
+            const auto n = std::min<std::size_t>(sector_bytes, node_->data.size() - at);
+            std::memcpy(node_->durable.data() + at, node_->data.data() + at, n);
+        }
+        node_->dirty.clear();
+        return outcome::success();
+    }
+
+    bool direct() const noexcept override { return false; }
+
+    static void rot(disk& d, node& n)
+    {
+        if (n.data.empty()) return;
+        const std::uint64_t bit = d.random_.below(n.data.size() * 8);
+        const auto flip = static_cast<std::byte>(1U << (bit % 8));
+        n.data[bit / 8] ^= flip;
+        if (bit / 8 < n.durable.size()) n.durable[bit / 8] ^= flip;
+        ++d.statistics_.rotten;
+    }
+
+private:
+    result<void> resize(std::uint64_t size)
+    {
+        const std::uint64_t before = node_->data.size();
+        if (size > before && disk_.used_ + (size - before) > disk_.options.capacity) {
+            ++disk_.statistics_.failed;
+            return make_error_code(std::errc::no_space_on_device);
+        }
+        disk_.used_ += size - before;
+        node_->data.resize(size);
+        return outcome::success();
+    }
+
+    void touch(std::uint64_t from, std::uint64_t end)
+    {
+        node_->modified_ns = disk_.world_.wall().count();
+        for (std::uint64_t s = from / sector_bytes; s * sector_bytes < end; ++s) {
+            node_->dirty.insert(s);
+        }
+    }
+
+    disk& disk_;
+    incarnation life_;
+    std::shared_ptr<node> node_;
+    bool writable_;
+};
+
+// ---- names ----------------------------------------------------------------------------------------
+
+class disk::mounted final : public file_system {
+public:
+    mounted(disk& d, incarnation life) : disk_(d), life_(std::move(life)) {}
+
+    result<std::unique_ptr<file>> open(const std::string& path, open_options options) override
+    {
+        if (!life_.alive()) return detail::io_error();
+        auto found = disk_.find(path);
+        if (found && found->kind == file_kind::directory) {
+            return make_error_code(std::errc::is_a_directory);
+        }
+        if (found && options.create && options.exclusive) {
+            return make_error_code(std::errc::file_exists);
+        }
+        if (!found) {
+            if (!options.create) return make_error_code(std::errc::no_such_file_or_directory);
+            if (const std::error_code ec = disk_.change()) return ec;
+            std::error_code why;
+            const auto parent = disk_.parent_of(path, why);
+            if (!parent) return why;
+            found = make(file_kind::regular);
+            parent->set(detail::split_path(path).second, found);
+        }
+        auto opened = std::make_unique<open_file>(disk_, life_, found, options.write);
+        if (options.truncate) COPSE_TRYV(opened->truncate(0));
+        return std::unique_ptr<file>(std::move(opened));
+    }
+
+    result<file_status> status(const std::string& path) override
+    {
+        if (!life_.alive()) return detail::io_error();
+        const auto found = disk_.find(path);
+        if (!found) return make_error_code(std::errc::no_such_file_or_directory);
+        file_status out;
+        out.kind = found->kind;
+        out.size = found->data.size();
+        out.modified_ns = found->modified_ns;
+        out.inode = found->inode;
+        out.device = 1;
+        return out;
+    }
+
+    result<void> list(const std::string& path,
+                      const std::function<result<void>(const std::string&)>& visit) override
+    {
+        if (!life_.alive()) return detail::io_error();
+        const auto found = disk_.find(path);
+        if (!found) return make_error_code(std::errc::no_such_file_or_directory);
+        if (found->kind != file_kind::directory) return make_error_code(std::errc::not_a_directory);
+        std::vector<std::string> names;
+        for (const auto& [name, entry] : found->entries) names.push_back(name);
+        for (const auto& name : names) COPSE_TRYV(visit(name));
+        return outcome::success();
+    }
+
+    result<void> make_directory(const std::string& path, std::uint32_t) override
+    {
+        if (!life_.alive()) return detail::io_error();
+        if (disk_.find(path)) return make_error_code(std::errc::file_exists);
+        if (const std::error_code ec = disk_.change()) return ec;
+        std::error_code why;
+        const auto parent = disk_.parent_of(path, why);
+        if (!parent) return why;
+        parent->set(detail::split_path(path).second, make(file_kind::directory));
+        return outcome::success();
+    }
+
+    result<void> remove_file(const std::string& path) override { return remove(path, false); }
+    result<void> remove_directory(const std::string& path) override { return remove(path, true); }
+
+    result<void> rename(const std::string& from, const std::string& to, bool replace) override
+    {
+        if (!life_.alive()) return detail::io_error();
+        const auto moved = disk_.find(from);
+        if (!moved) return make_error_code(std::errc::no_such_file_or_directory);
+        const auto there = disk_.find(to);
+        if (there && !replace) return make_error_code(std::errc::file_exists);
+        if (there == moved) return outcome::success();
+        if (there && there->kind == file_kind::directory) {
+            return make_error_code(std::errc::is_a_directory);
+        }
+        if (const std::error_code ec = disk_.change()) return ec;
+        std::error_code why;
+        const auto target = disk_.parent_of(to, why);
+        if (!target) return why;
+        target->set(detail::split_path(to).second, moved);
+        disk_.parent_of(from, why)->set(detail::split_path(from).second, nullptr);
+        return outcome::success();
+    }
+
+    result<void> sync_directory(const std::string& path) override
+    {
+        if (!life_.alive()) return detail::io_error();
+        const auto found = disk_.find(path);
+        if (!found) return make_error_code(std::errc::no_such_file_or_directory);
+        if (const std::error_code ec = disk_.change()) return ec;
+        ++disk_.statistics_.syncs;
+        if (disk_.random_.happens(disk_.options.sync_error)) {
+            ++disk_.statistics_.failed;
+            return detail::io_error();
+        }
+        found->unsynced.clear();
+        return outcome::success();
+    }
+
+    result<std::shared_ptr<void>> lock(const std::string& path) override
+    {
+        open_options create;
+        create.write = create.create = true;
+        COPSE_TRYV(open(path, create));
+        const auto found = disk_.find(path);
+        if (found->locked) return make_error_code(std::errc::resource_unavailable_try_again);
+        found->locked = true;
+        return std::shared_ptr<void>(found.get(), [found, life = life_](void*) {
+            if (life.alive()) found->locked = false;
+        });
+    }
+
+    std::string boot_id() override { return "boot-" + std::to_string(disk_.boots_); }
+
+private:
+    std::shared_ptr<node> make(file_kind kind)
+    {
+        auto made = std::make_shared<node>();
+        made->kind = kind;
+        made->inode = disk_.next_inode_++;
+        made->modified_ns = disk_.world_.wall().count();
+        return made;
+    }
+
+    result<void> remove(const std::string& path, bool directory)
+    {
+        if (!life_.alive()) return detail::io_error();
+        const auto found = disk_.find(path);
+        if (!found) return make_error_code(std::errc::no_such_file_or_directory);
+        if ((found->kind == file_kind::directory) != directory) {
+            return make_error_code(directory ? std::errc::not_a_directory
+                                             : std::errc::is_a_directory);
+        }
+        if (!found->entries.empty()) return make_error_code(std::errc::directory_not_empty);
+        if (const std::error_code ec = disk_.change()) return ec;
+        std::error_code why;
+        const auto parent = disk_.parent_of(path, why);
+        if (!parent) return why;
+        disk_.used_ -= found->data.size();
+        parent->set(detail::split_path(path).second, nullptr);
+        return outcome::success();
+    }
+
+    disk& disk_;
+    incarnation life_;
+};
+
+// ---- the disk -------------------------------------------------------------------------------------
+
+disk::disk(world& w, machine& m)
+    : world_(w), machine_(m), random_(w.fork("disk " + m.name())), root_(std::make_shared<node>())
+{
+    root_->kind = file_kind::directory;
+}
+
+disk::~disk() = default;
+
+std::unique_ptr<file_system> disk::mount()
+{
+    return std::make_unique<mounted>(*this, machine_.life());
+}
+
+std::error_code disk::change()
+{
+    const std::uint64_t number = statistics_.changes++;
+    return before_change ? before_change(number) : std::error_code{};
+}
+
+std::shared_ptr<disk::node> disk::find(const std::string& path) const
+{
+    auto at = root_;
+    for (std::size_t i = 0; i < path.size();) {
+        const auto end = std::min(path.find('/', i), path.size());
+        const std::string name = path.substr(i, end - i);
+        i = end + 1;
+        if (name.empty() || name == ".") continue;
+        const auto next = at->entries.find(name);
+        if (next == at->entries.end()) return nullptr;
+        at = next->second;
+    }
+    return at;
+}
+
+std::shared_ptr<disk::node> disk::parent_of(const std::string& path, std::error_code& why) const
+{
+    auto parent = find(detail::split_path(path).first);
+    if (!parent) why = make_error_code(std::errc::no_such_file_or_directory);
+    else if (parent->kind != file_kind::directory)
+        why = make_error_code(std::errc::not_a_directory);
+    return why ? nullptr : parent;
+}
+
+bool disk::rot(const std::string& path)
+{
+    const auto found = find(path);
+    if (!found || found->data.empty()) return false;
+    open_file::rot(*this, *found);
+    return true;
+}
+
+// Each sector that was not synced is on the platter or not. The size is the new one or the old one;
+// sectors between that were lost read as zeros.
+void disk::crash_node(node& n)
+{
+    const std::uint64_t before = n.data.size();
+    const bool new_size = n.data.size() != n.durable.size() && random_.happens(500);
+    if (new_size) n.durable.resize(n.data.size());
+    for (const std::uint64_t sector : n.dirty) {
+        const std::uint64_t at = sector * sector_bytes;
+        const std::uint64_t end =
+            std::min<std::uint64_t>({at + sector_bytes, n.data.size(), n.durable.size()});
+        if (at >= end) continue;
+        if (random_.happens(500)) {
+            ++statistics_.sectors_kept;
+            std::memcpy(n.durable.data() + at, n.data.data() + at, end - at);
+        } else {
+            ++statistics_.sectors_lost;
+        }
+    }
+    n.dirty.clear();
+    n.data = n.durable;
+    used_ = used_ - before + n.data.size();
+}
+
+// Names come back in the order in which they were changed, up to a random change.
+void disk::crash_names(node& n)
+{
+    if (!n.unsynced.empty()) {
+        const std::uint64_t kept = random_.below(n.unsynced.size() + 1);
+        while (n.unsynced.size() > kept) {
+            name_change& last = n.unsynced.back();
+            if (last.before) n.entries[last.name] = std::move(last.before);
+            else n.entries.erase(last.name);
+            n.unsynced.pop_back();
+            ++statistics_.names_lost;
+        }
+        n.unsynced.clear();
+    }
+    for (const auto& [name, entry] : n.entries) {
+        entry->locked = false;
+        if (entry->kind == file_kind::directory) crash_names(*entry);
+        else crash_node(*entry);
+    }
+}
+
+void disk::crash()
+{
+    world_.record("disk crash", machine_.name());
+    ++statistics_.crashes;
+    ++boots_;
+    crash_names(*root_);
+}
+
+}  // namespace copse::sim

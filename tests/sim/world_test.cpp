@@ -1,0 +1,122 @@
+#include "tests/catch.hpp"
+#include "tests/quic/endpoints.hpp"
+
+#include <copse/sim/interpose.ipp>
+#include <copse/sim/network.hpp>
+#include <copse/sim/world.hpp>
+
+#include <thread>
+
+using namespace copse;
+using namespace copse::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+awaitable<result<void>> tick(std::chrono::nanoseconds step, int n, std::vector<int>& out, int id)
+{
+    for (int i = 0; i < n; ++i) {
+        const std::error_code ec = co_await sleep_for(step);
+        if (ec) co_return ec;
+        out.push_back(id);
+    }
+    co_return outcome::success();
+}
+
+quic::endpoint endpoint_on(sim::host& h)
+{
+    quic::endpoint_options o;
+    std::vector<std::unique_ptr<datagram_socket>> sockets;
+    sockets.push_back(h.bind().value());
+    return quic::endpoint::make(h.computer().life().get_executor(), o, std::move(sockets)).value();
+}
+
+awaitable<result<void>> serve(sim::host& h, endpoint_address& where)
+{
+    auto server = endpoint_on(h);
+    where = server.address();
+    where.paths = {server.bound_addresses().front()};
+    scope serving(co_await asio::this_coro::executor);
+    serving.spawn(echo_server(server.listen(echo_alpn)));
+    const auto ended = co_await serving.join();
+    co_await server.close();
+    co_return ended;
+}
+
+awaitable<result<void>> dial(sim::host& h, const endpoint_address& where, std::size_t size)
+{
+    auto client = endpoint_on(h);
+    const auto done = co_await dial_and_echo(client, where, size);
+    co_await client.close();
+    co_return done;
+}
+
+struct outcome_of_run {
+    std::uint64_t hash;
+    std::chrono::nanoseconds took;
+    std::error_code failure;
+    sim::network_statistics network;
+};
+
+outcome_of_run echo_here(std::uint64_t seed, sim::link_options link, std::size_t size)
+{
+    sim::world w(seed);
+    sim::network net(w);
+    auto& a = w.add_machine("server");
+    auto& b = w.add_machine("client");
+    auto& ha = net.add_host(a);
+    auto& hb = net.add_host(b, sim::nat_kind::symmetric);
+    ha.up = ha.down = hb.up = hb.down = link;
+    endpoint_address where;
+    a.start(serve(ha, where));
+    REQUIRE(w.run_for(1ms));
+    b.start(dial(hb, where, size));
+    const auto ran = w.run_until([&] { return b.running() == 0; }, 10min);
+    REQUIRE(ran);
+    return {w.log_hash(), w.now(), b.failure(), net.statistics()};
+}
+
+// GnuTLS keeps the state of its generator for each thread: a fresh one for each run.
+outcome_of_run echo_world(std::uint64_t seed, sim::link_options link, std::size_t size)
+{
+    outcome_of_run out;
+    std::thread run([&] { out = echo_here(seed, link, size); });
+    run.join();
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("time passes only when nobody has anything to do")
+{
+    sim::world w(1);
+    std::vector<int> order;
+    auto& a = w.add_machine("a");
+    auto& b = w.add_machine("b");
+    a.start(tick(700ms, 3, order, 1));
+    b.start(tick(1h, 2, order, 2));
+    REQUIRE(w.run_until([&] { return a.running() + b.running() == 0; }, 3h));
+    CHECK(w.now() == 2h);
+    CHECK(order == std::vector{1, 1, 1, 2, 2});
+}
+
+TEST_CASE("QUIC endpoints talk in the world, the same way for the same seed")
+{
+    sim::link_options link;
+    const auto warm = echo_world(1, link, 1);  // what libraries set up once for a process
+    CHECK_FALSE(warm.failure);
+    const auto first = echo_world(7, link, 1 << 20);
+    CHECK_FALSE(first.failure);
+    const auto again = echo_world(7, link, 1 << 20);
+    CHECK(first.hash == again.hash);
+    CHECK(first.took == again.took);
+    const auto other = echo_world(8, link, 1 << 20);
+    CHECK(first.hash != other.hash);
+    link.loss = 20;
+    link.reorder = 20;
+    link.duplicate = 10;
+    const auto lossy = echo_world(9, link, 1 << 20);
+    CHECK_FALSE(lossy.failure);
+    CHECK(lossy.network.lost > 0);
+    CHECK(echo_world(9, link, 1 << 20).hash == lossy.hash);
+}
