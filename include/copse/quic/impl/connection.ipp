@@ -209,7 +209,7 @@ result<void> connection_state::start_client(const endpoint_id& peer, std::string
     local_ = owner_->sockets[socket]->local_address();
     COPSE_TRY(session_, owner_->tls->client_session(&ref_, alpn));
 
-    const timestamp now = timestamp_now();
+    const timestamp now = forward(timestamp_now());
     ngtcp2_settings settings = make_settings(o, now);
     const ngtcp2_transport_params parameters = make_parameters(o);
     const ngtcp2_callbacks callbacks = make_callbacks();
@@ -242,7 +242,7 @@ result<void> connection_state::start_server(const ngtcp2_pkt_hd& header, std::si
     local_ = local;
     COPSE_TRY(session_, owner_->tls->server_session(&ref_, alpns));
 
-    const timestamp now = timestamp_now();
+    const timestamp now = forward(timestamp_now());
     ngtcp2_settings settings = make_settings(o, now);
     start_qlog(settings, retried ? *retried : header.dcid);
     ngtcp2_transport_params parameters = make_parameters(o);

@@ -15,6 +15,7 @@ void connection_state::receive(byte_view datagram, const ngtcp2_path& path, std:
                                timestamp now)
 {
     if (!conn_ || !owner_) return;
+    now = forward(now);
     counted_.bytes_received += datagram.size();
     ++counted_.packets_received;
     if ((ecn & NGTCP2_ECN_MASK) == NGTCP2_ECN_CE) ++counted_.ecn_ce_received;
@@ -128,7 +129,7 @@ closing_connection connection_state::write_close(const native_close& native)
     ngtcp2_path_storage path;
     ::ngtcp2_path_storage_zero(&path);
     ngtcp2_pkt_info info{};
-    const timestamp now = timestamp_now();
+    const timestamp now = forward(timestamp_now());
     const auto n = ::ngtcp2_conn_write_connection_close(conn_, &path.path, &info,
                                                         raw_bytes(record.packet.data()),
                                                         record.packet.size(), &native, now);

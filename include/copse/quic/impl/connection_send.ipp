@@ -121,7 +121,7 @@ void connection_state::notice_stops()
         ::ngtcp2_path_storage_zero(&path);
         std::uint8_t none = 0;
         const auto n = ::ngtcp2_conn_writev_stream(conn_, &path.path, nullptr, &none, 0, nullptr, 0,
-                                                   id, &endless, 1, timestamp_now());
+                                                   id, &endless, 1, forward(timestamp_now()));
         if (n != NGTCP2_ERR_STREAM_SHUT_WR) continue;
         s->send_stopped = true;
         drop_unsent(*s);
@@ -200,6 +200,7 @@ timestamp connection_state::expiry() const
 void connection_state::expire(timestamp now)
 {
     if (!conn_ || !owner_) return;
+    now = forward(now);
     const int rv = ::ngtcp2_conn_handle_expiry(conn_, now);
     if (rv != 0) {
         fail(rv);
@@ -391,7 +392,7 @@ bool connection_state::flush(unsigned batches)
     if (conn_ && std::exchange(heard_, false)) notice_stops();
     for (unsigned i = 0; i < batches; ++i) {
         if (!conn_ || !owner_ || owner_->blocked) return false;
-        const timestamp now = timestamp_now();
+        const timestamp now = forward(timestamp_now());
         batch out;
         batch carry;
         if (!write_packets(out, carry, now)) return false;

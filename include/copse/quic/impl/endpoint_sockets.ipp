@@ -82,7 +82,8 @@ void connection_state::try_move()
     const socket_address local = owner_->sockets[*next_socket_]->local_address();
     const path_buffer path(local, remote_);
     // At once: the old network may be gone, and nothing would come back through it.
-    const int rv = ::ngtcp2_conn_initiate_immediate_migration(conn_, &path.path, timestamp_now());
+    const int rv =
+        ::ngtcp2_conn_initiate_immediate_migration(conn_, &path.path, forward(timestamp_now()));
     // Not confirmed yet, or the peer owes us connection ids: the next packets bring that.
     if (rv == NGTCP2_ERR_INVALID_STATE || rv == NGTCP2_ERR_CONN_ID_BLOCKED) return;
     const std::size_t target = *std::exchange(next_socket_, std::nullopt);

@@ -18,6 +18,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <deque>
@@ -278,6 +279,9 @@ private:
     void free_place(std::int64_t id);
     void after_read();
     void try_move();
+    /// Time as this connection tells it to ngtcp2, where going back is an error: one stamp serves a batch
+    /// of datagrams, and some of what they cause takes a later one.
+    timestamp forward(timestamp now) noexcept { return latest_ = std::max(latest_, now); }
     void follow_peer();
     [[nodiscard]] bool may_follow(const ngtcp2_path& path, timestamp now);
     void fail(int library_error);
@@ -318,6 +322,7 @@ private:
     connection_statistics counted_;  ///< what is counted here; the rest is asked for
     send_limit limit_ = send_limit::none;
     timestamp limited_since_ = 0;
+    timestamp latest_ = 0;  ///< see forward()
 };
 
 }  // namespace copse::quic::detail
