@@ -9,8 +9,8 @@ namespace copse::bao {
 
 /// What can be wrong with range sets, encodings and the data behind them.
 enum class bao_errc {
-    parent_mismatch =
-        1,  ///< A hash pair is not what was promised above it; drop the peer, or the outboard.
+    /// A hash pair is not what was promised above it; drop the peer, or the outboard.
+    parent_mismatch = 1,
     leaf_mismatch,  ///< Data bytes do not have the promised hash; drop the peer, or rehash the file.
     truncated,      ///< The stream ended inside an encoding; what was verified stays good.
     absent,         ///< The stream ended before the size header: the peer does not have the blob.

@@ -9,8 +9,8 @@ namespace copse::blob {
 /// What went wrong between a getter and a provider, or in what they exchanged.
 enum class blob_errc {
     // What the provider said.
-    not_available =
-        1,            ///< It lacks the data now, or failed; back off, retry, then another provider.
+    /// It lacks the data now, or failed; back off, retry, then another provider.
+    not_available = 1,
     refused,          ///< Its policy or the kind of request forbids it; do not ask it again.
     rate_limited,     ///< It asks for patience; retry later.
     aborted_by_peer,  ///< It gave up without saying why; retry or take another provider.

@@ -40,8 +40,8 @@ struct provide_counters {
     std::uint64_t malformed = 0;  ///< of these: not understood
     std::uint64_t refused = 0;    ///< of these: refused by policy
     std::uint64_t limited = 0;    ///< of these: over a limit
-    std::uint64_t reclaimed =
-        0;  ///< of these: reset since they held buffers that others waited for
+    /// Of these: reset since they held buffers that others waited for.
+    std::uint64_t reclaimed = 0;
     std::uint64_t connections_refused = 0;  ///< not counted above
 };
 
@@ -98,8 +98,8 @@ struct provided_blob {
 /// How far an answer is.
 struct blob_position {
     std::uint64_t index = 0;  ///< the blob
-    std::uint64_t end =
-        0;  ///< bytes of it up to here were given to the transport, as far as wanted
+    /// Bytes of it up to here were given to the transport, as far as wanted.
+    std::uint64_t end = 0;
 };
 
 /// How one request went.

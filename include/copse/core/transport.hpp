@@ -154,11 +154,11 @@ struct connection_statistics {
     std::uint64_t datagrams_received = 0;        ///< the same, received
     std::uint64_t datagrams_lost = 0;            ///< sent and taken for lost
     std::uint64_t datagrams_dropped_unsent = 0;  ///< queued, then too large for the path
-    std::uint64_t datagrams_dropped_received =
-        0;  ///< pushed out of the receive queue by later ones
+    /// Pushed out of the receive queue by later ones.
+    std::uint64_t datagrams_dropped_received = 0;
 
-    bool ecn_in_use =
-        false;  ///< the last packet sent was marked: the path carries marks, or is tested
+    /// The last packet sent was marked: the path carries marks, or is tested.
+    bool ecn_in_use = false;
     std::uint64_t ecn_marked_sent = 0;      ///< UDP datagrams sent as ECT(0)
     std::uint64_t ecn_marked_received = 0;  ///< received as ECT(0) or ECT(1)
     std::uint64_t ecn_ce_received = 0;      ///< received with "congestion experienced"

@@ -14,9 +14,9 @@ struct endpoint_statistics {
 
     std::uint64_t accepted = 0;  ///< incoming connections handed to a listener
     std::uint64_t dialled = 0;   ///< outgoing connections that were established
-    std::uint64_t failed_dials =
-        0;                    ///< attempts at one address that were not, abandoned ones included
-    std::uint64_t moved = 0;  ///< times a peer's address changed under a connection
+    /// Attempts at one address that failed, abandoned ones included.
+    std::uint64_t failed_dials = 0;
+    std::uint64_t moved = 0;          ///< times a peer's address changed under a connection
     std::uint64_t refused_moves = 0;  ///< datagrams from new addresses beyond the limit of changes
 
     std::uint64_t refused_full = 0;     ///< Initials beyond `max_connections` or the receive budget
@@ -29,8 +29,8 @@ struct endpoint_statistics {
     std::uint64_t floods = 0;        ///< times that `retry_above` pending handshakes were reached
     std::uint64_t retries_sent = 0;  ///< Retry packets
     std::uint64_t tokens_accepted = 0;  ///< Initials with a valid Retry token
-    std::uint64_t tokens_rejected =
-        0;  ///< Initials with a Retry token that is not, or no longer, valid
+    /// Initials with a Retry token that is not, or no longer, valid.
+    std::uint64_t tokens_rejected = 0;
     std::uint64_t version_answers = 0;   ///< Version Negotiation packets sent
     std::uint64_t unknown_versions = 0;  ///< datagrams of versions we do not speak
 

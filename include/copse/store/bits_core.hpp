@@ -39,8 +39,8 @@ class bits_core {
 public:
     static constexpr std::size_t slot_size = 64 * 1024;      ///< bytes of one of the two slots
     static constexpr std::size_t file_size = 2 * slot_size;  ///< bytes of the file
-    static constexpr std::size_t header_size =
-        8 + 4 + 4 + 8 + 8 + 32 + 32 + 8;              ///< bytes before the runs
+    /// Bytes before the runs.
+    static constexpr std::size_t header_size = 8 + 4 + 4 + 8 + 8 + 32 + 32 + 8;
     static constexpr std::size_t checksum_size = 32;  ///< a BLAKE3 hash behind the runs
     /// More separate runs than this do not fit: the shortest ones are then fetched again.
     static constexpr std::size_t max_runs = (slot_size - header_size - checksum_size) / 16;

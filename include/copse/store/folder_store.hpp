@@ -16,8 +16,8 @@ struct folder_options {
     bool direct = true;  ///< bypass the page cache for large blobs, where the file system can
     std::uint64_t direct_threshold = std::uint64_t{1} << 20;  ///< bytes of the smallest such blob
     std::uint64_t checkpoint_bytes = std::uint64_t{4} << 20;  ///< committed bytes that make one due
-    std::chrono::nanoseconds checkpoint_interval =
-        std::chrono::seconds(1);  ///< time since the last that makes one due
+    /// Time since the last that makes one due.
+    std::chrono::nanoseconds checkpoint_interval = std::chrono::seconds(1);
 };
 
 /// A directory of blobs. Files of the blob with hash H (64 hexadecimal digits):

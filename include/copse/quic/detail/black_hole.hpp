@@ -55,8 +55,8 @@ public:
 private:
     static constexpr std::uint64_t second = 1'000'000'000;
     static constexpr std::uint64_t first_time = 10 * second;
-    static constexpr std::uint64_t longest =
-        600 * second;  // PMTU_RAISE_TIMER, RFC 8899 section 5.1.1
+    // PMTU_RAISE_TIMER, RFC 8899 section 5.1.1.
+    static constexpr std::uint64_t longest = 600 * second;
     static constexpr unsigned lost_datagrams = 10;
 
     void suspect(std::uint64_t now) noexcept

@@ -79,8 +79,8 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     std::unique_ptr<detail::tls_context> tls;
     /// By slot; empty where a socket was retired and closed.
     std::vector<std::shared_ptr<datagram_socket>> sockets;
-    std::map<std::size_t, detail::timestamp>
-        retired;               ///< slots left behind, and until when they stay
+    /// Slots left behind, and until when they stay.
+    std::map<std::size_t, detail::timestamp> retired;
     bool own_sockets = false;  ///< bound by us, not handed in
     std::array<std::byte, 32> reset_secret{};
     std::array<std::uint8_t, 32> token_secret{};
