@@ -233,3 +233,47 @@ TEST_CASE("quic: a cancelled dial is reported and closed on both sides", "[quic]
         p.net.pass = {};
     });
 }
+
+TEST_CASE("quic: a failed attempt does not shorten the head start of the next", "[quic][dial]")
+{
+    run_memory_pair([](memory_pair& p) -> awaitable<void> {
+        const auto full_at = socket_address::v4({192, 0, 2, 4}, 4);
+        quic::endpoint_options full;
+        full.max_connections = 0;
+        auto refusing = memory_endpoint(p.net, full_at, full);
+        const auto refused = refusing.listen(plain_alpn);
+        quic::dial_report report;
+        const auto c = co_await dial(p, paths_of(full_at, nobody_at, server_at), report);
+        CHECK(c);
+        REQUIRE(report.attempts.size() == 3);
+        CHECK(report.attempts[0].outcome == ended::failed);
+        CHECK(report.attempts[2].start - report.attempts[1].start >= 250ms);
+        co_await refusing.close();
+    });
+}
+
+TEST_CASE("quic: addresses tried after a change of network are dialled through the new sockets",
+          "[quic][dial][migration]")
+{
+    run_memory_pair([](memory_pair& p) -> awaitable<void> {
+        bool begun = false;
+        p.net.pass = [&begun](memory_net::datagram& d) {
+            begun = begun || d.to == nobody_at;
+            return d.from != client_at && d.to != client_at;
+        };
+        scope dialling(p.net.ex);
+        quic::dial_report report;
+        const auto go = [](memory_pair& pair, quic::dial_report& into) -> awaitable<void> {
+            const auto c = co_await dial(pair, paths_of(nobody_at, server_at), into);
+            CHECK(c);
+        };
+        dialling.spawn(go(p, report));
+        while (!begun) co_await settle(1);
+        std::vector<std::unique_ptr<datagram_socket>> sockets;
+        sockets.push_back(p.net.bind(socket_address::v4({198, 51, 100, 2}, 2001)));
+        REQUIRE(p.client.rebind(std::move(sockets)));
+        const auto joined = co_await dialling.join();
+        CHECK(joined);
+        p.net.pass = {};
+    });
+}

@@ -16,44 +16,37 @@ namespace detail {
 inline constexpr std::size_t max_dialled_addresses = 16;
 inline constexpr auto dial_stagger = std::chrono::milliseconds(250);
 
-/// An address to try.
-struct dial_target {
-    socket_address remote;
-    std::size_t socket = 0;  ///< of the endpoint, that reaches it
-};
-
 // Fills the report with every address once, and returns those to try, in the report's order: the
 // caller's, but with the families taking turns (RFC 8305 section 4), so that a family without a route
 // costs one head start and not one for each of its addresses.
-inline std::vector<dial_target> plan_dial(const endpoint::state& ep,
-                                          const std::vector<path_address>& paths,
-                                          dial_report& report)
+inline std::vector<socket_address> plan_dial(const endpoint::state& ep,
+                                             const std::vector<path_address>& paths,
+                                             dial_report& report)
 {
     report = {};
-    std::deque<dial_target> first;
-    std::deque<dial_target> second;
+    std::deque<socket_address> first;
+    std::deque<socket_address> second;
     std::vector<dial_attempt> unusable;
     std::set<path_address> seen;
     for (const path_address& path : paths) {
         if (!seen.insert(path).second) continue;
         const auto* const ip = std::get_if<socket_address>(&path);
         const bool dialable = ip && ip->port != 0 && !ip->is_unspecified();
-        const auto socket = dialable ? ep.socket_for(*ip) : std::nullopt;
-        if (!socket) {
+        if (!dialable || !ep.socket_for(*ip)) {
             unusable.push_back({path, dial_attempt::outcome_type::unusable, {}, {}, {}});
             continue;
         }
-        const bool same = first.empty() || first.front().remote.family == ip->family;
-        (same ? first : second).push_back({*ip, *socket});
+        const bool same = first.empty() || first.front().family == ip->family;
+        (same ? first : second).push_back(*ip);
     }
-    std::vector<dial_target> out;
+    std::vector<socket_address> out;
     for (; !first.empty() || !second.empty(); first.swap(second)) {
         if (first.empty()) continue;
         out.push_back(first.front());
         first.pop_front();
     }
-    for (const dial_target& t : out) {
-        report.attempts.push_back({t.remote, dial_attempt::outcome_type::not_tried, {}, {}, {}});
+    for (const socket_address& remote : out) {
+        report.attempts.push_back({remote, dial_attempt::outcome_type::not_tried, {}, {}, {}});
     }
     report.attempts.insert(report.attempts.end(), unusable.begin(), unusable.end());
     if (out.size() > max_dialled_addresses) out.resize(max_dialled_addresses);
@@ -107,17 +100,20 @@ struct dial_race {
 };
 
 // One attempt at one address.
-inline awaitable<connection_result> dial(std::shared_ptr<dial_race> race, dial_target target)
+inline awaitable<connection_result> dial(std::shared_ptr<dial_race> race, socket_address remote)
 {
     endpoint::state& ep = *race->ep;
     if (ep.draining || ep.closing_down) co_return transport_errc::closed_locally;
     if (ep.connections.size() >= ep.options.max_connections)
         co_return transport_errc::limit_reached;
+    // Not earlier: the network may have changed since the dial began.
+    const auto socket = ep.socket_for(remote);
+    if (!socket) co_return transport_errc::unreachable;
     const auto c = std::make_shared<connection_state>(ep, ep.next_serial++, false);
     ep.connections.emplace(c->serial_, c);
     ++ep.dials;
     c->race_won_ = race->won;
-    const auto started = c->start_client(race->peer, race->alpn, target.socket, target.remote);
+    const auto started = c->start_client(race->peer, race->alpn, *socket, remote);
     if (!started) {
         c->close(0, {});
         co_return started.error();
@@ -134,12 +130,12 @@ inline awaitable<connection_result> dial(std::shared_ptr<dial_race> race, dial_t
     co_return c;
 }
 
-inline awaitable<void> dial_entry(std::shared_ptr<dial_race> race, dial_target target,
+inline awaitable<void> dial_entry(std::shared_ptr<dial_race> race, socket_address remote,
                                   std::size_t index)
 {
     race->report.attempts[index].start = race->elapsed();
     race->report.attempts[index].outcome = dial_attempt::outcome_type::pending;
-    auto dialled = co_await dial(race, target);
+    auto dialled = co_await dial(race, remote);
     dial_attempt& a = race->report.attempts[index];
     a.duration = race->elapsed() - a.start;
     if (dialled) {
@@ -153,7 +149,7 @@ inline awaitable<void> dial_entry(std::shared_ptr<dial_race> race, dial_target t
 
 // Runs the race to its end; the error is that of a cancelled caller.
 inline awaitable<std::error_code> run_dial(std::shared_ptr<dial_race> race,
-                                           std::vector<dial_target> targets)
+                                           std::vector<socket_address> targets)
 {
     scope attempts(race->ep->ex);
     std::size_t started = 0;
@@ -168,7 +164,8 @@ inline awaitable<std::error_code> run_dial(std::shared_ptr<dial_race> race,
             timer head_start(race->ep->ex);
             head_start.expires_after(dial_stagger);
             const std::size_t beats = race->beats;
-            head_start.async_wait([race](std::error_code) {
+            head_start.async_wait([race](std::error_code ec) {
+                if (ec) return;  // a failure came first: the next head start is not over
                 ++race->beats;
                 race->changed.notify_all();
             });
@@ -219,7 +216,7 @@ awaitable<result<std::shared_ptr<connection>>> endpoint::connect(endpoint_addres
         co_return make_error_code(std::errc::invalid_argument);
     }
     const auto race = std::make_shared<detail::dial_race>(ep, peer.id, std::move(alpn));
-    std::vector<detail::dial_target> targets = detail::plan_dial(*ep, peer.paths, race->report);
+    std::vector<socket_address> targets = detail::plan_dial(*ep, peer.paths, race->report);
     std::error_code stopped;
     if (targets.empty()) race->error = transport_errc::no_usable_address;
     else stopped = co_await detail::run_dial(race, std::move(targets));
