@@ -206,6 +206,38 @@ TEST_CASE("quic: a dial that is under way moves once it is established", "[quic]
     });
 }
 
+TEST_CASE("quic: a dial that should move to a socket that is gone again stays where it is",
+          "[quic][migration]")
+{
+    run_memory_pair([](memory_pair& p) -> awaitable<void> {
+        std::vector<memory_net::datagram> held;
+        p.net.pass = [&held](memory_net::datagram& d) {
+            if (d.to == client_at) held.push_back(d);
+            return d.to != client_at;
+        };
+        std::size_t good = 0;
+        scope dialling(p.net.ex);
+        dialling.spawn(count_success(dial_and_echo(p.client, address_of(p.server), 5000), good));
+        while (held.empty()) co_await settle(1);
+        const auto next_at = socket_address::v4({198, 51, 100, 2}, 2001);
+        socket_address v6_at;
+        v6_at.family = socket_address::family_type::v6;
+        v6_at.ip[15] = 7;
+        v6_at.port = 2002;
+        for (const auto& at : {next_at, v6_at}) {
+            std::vector<std::unique_ptr<datagram_socket>> sockets;
+            sockets.push_back(p.net.bind(at));
+            REQUIRE(p.client.rebind(std::move(sockets)));
+        }
+        while (p.net.bound.count(next_at) != 0) co_await pause(10ms);
+        p.net.pass = {};
+        for (const auto& d : held) p.net.send(d.from, d.to, d.bytes);
+        const auto joined = co_await dialling.join();
+        CHECK(joined);
+        CHECK(good == 1);
+    });
+}
+
 TEST_CASE("quic: what peers dialled stays at the old socket, new peers find the new one",
           "[quic][migration]")
 {

@@ -70,10 +70,10 @@ void connection_state::follow_peer()
 
 // ---- we move ---------------------------------------------------------------------------------------
 
-void connection_state::move_to(std::size_t socket)
+void connection_state::move_to(std::optional<std::size_t> socket)
 {
     next_socket_ = socket;
-    try_move();
+    if (socket) try_move();
 }
 
 void connection_state::try_move()
@@ -139,7 +139,7 @@ result<void> endpoint::state::take_over(detail::socket_list fresh)
     for (const auto& [serial, c] : connections) {
         if (c->server_) continue;
         const auto target = socket_for(c->remote_);
-        if (target) c->move_to(*target);
+        c->move_to(target);
     }
     deadlines.emplace(until, 0);  // no connection: the timer loop only looks around
     deadline_timer.cancel();

@@ -195,8 +195,9 @@ public:
     /// Writes what may be sent, at most `batches` batches. True when there may be more at once.
     bool flush(unsigned batches);
     [[nodiscard]] timestamp expiry() const;
-    /// Goes on through another socket of the endpoint, as soon as ngtcp2 allows it.
-    void move_to(std::size_t socket);
+    /// Goes on through another socket of the endpoint, as soon as ngtcp2 allows it. Empty: stays, also
+    /// if it was to move before.
+    void move_to(std::optional<std::size_t> socket);
     [[nodiscard]] std::size_t socket() const noexcept { return socket_; }
 
     // Streams and closing, called by handles.
