@@ -13,6 +13,13 @@ using namespace std::chrono_literals;
 
 namespace {
 
+// The address sanitizer keeps freed memory for a while.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool resident_bytes_mean_something = false;
+#else
+constexpr bool resident_bytes_mean_something = true;
+#endif
+
 std::size_t resident_bytes()
 {
     std::ifstream in("/proc/self/statm");
@@ -137,7 +144,7 @@ flood_report check_flood(std::size_t size, std::size_t honest)
     const quic::endpoint_options defaults;
     CHECK(r.handshaking <= defaults.retry_above + 1);
     CHECK(r.honest >= honest - 1);
-    CHECK(r.worst <= 3.0);
+    CHECK(r.worst < 3.0);
     CHECK(r.all < 1.0);
     CHECK(r.server.accepted == r.honest);
     CHECK(r.server.floods >= 1);
@@ -151,7 +158,7 @@ flood_report check_flood(std::size_t size, std::size_t honest)
 TEST_CASE("quic: 2,000 forged Initials take little and keep nobody out", "[quic][flood]")
 {
     const auto r = check_flood(2000, 5);
-    CHECK(r.growth < (8U << 20));
+    if (resident_bytes_mean_something) CHECK(r.growth < (8U << 20));
 }
 
 TEST_CASE("quic: 100,000 forged Initials take little and keep nobody out", "[.long][flood]")

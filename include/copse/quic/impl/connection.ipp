@@ -205,6 +205,7 @@ result<void> connection_state::start_client(const endpoint_id& peer, std::string
     peer_.expected = peer;
     alpn_ = alpn;
     remote_ = remote;
+    proof_.prove();
     socket_ = socket;
     local_ = owner_->sockets[socket]->local_address();
     COPSE_TRY(session_, owner_->tls->client_session(&ref_, alpn));
@@ -248,6 +249,7 @@ result<void> connection_state::start_server(const ngtcp2_pkt_hd& header, std::si
     ngtcp2_transport_params parameters = make_parameters(o);
     set_original_dcid(parameters, retried ? *retried : header.dcid);
     if (retried) {
+        proof_.prove();
         parameters.retry_scid = header.dcid;
         parameters.retry_scid_present = 1;
         set_token(settings, header);

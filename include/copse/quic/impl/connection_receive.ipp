@@ -18,6 +18,7 @@ void connection_state::receive(byte_view datagram, const ngtcp2_path& path, std:
     now = forward(now);
     counted_.bytes_received += datagram.size();
     ++counted_.packets_received;
+    if (!established_ && read_sockaddr(path.remote) == remote_) proof_.received(datagram.size());
     if ((ecn & NGTCP2_ECN_MASK) == NGTCP2_ECN_CE) ++counted_.ecn_ce_received;
     else if ((ecn & NGTCP2_ECN_MASK) != NGTCP2_ECN_NOT_ECT) ++counted_.ecn_marked_received;
     ngtcp2_pkt_info info{};
@@ -46,6 +47,7 @@ void connection_state::after_read()
             return;
         }
         established_ = true;
+        proof_.prove();
         alpn_ = selected_alpn(session_);
         peer_id_ = *peer_.found;
         // 15 KiB that an established connection does not need: ngtcp2 updates keys by itself, and
@@ -135,6 +137,8 @@ closing_connection connection_state::write_close(const native_close& native)
                                                         record.packet.size(), &native, now);
     if (n <= 0) return {};
     record.packet.resize(static_cast<std::size_t>(n));
+    const bool allowed = proof_.take(record.packet.size());
+    record.proof = proof_;
     const socket_address local = read_sockaddr(path.path.local);
     record.socket = owner_->socket_at(local, socket_);
     record.remote = read_sockaddr(path.path.remote);
@@ -145,6 +149,7 @@ closing_connection connection_state::write_close(const native_close& native)
     out.segment_size = record.packet.size();
     out.to = record.remote;
     out.from = record.local;
+    if (!allowed) return record;
     record.owed = owner_->blocked.has_value();
     if (!record.owed) owner_->send(record.socket, out);
     ++counted_.packets_sent;

@@ -344,6 +344,7 @@ bool connection_state::write_packets(batch& out, batch& carry, timestamp now)
             break;
         }
         const auto size = static_cast<std::size_t>(n);
+        if (!proof_.take(size)) continue;  // lost, for all that ngtcp2 knows
         const auto mark = static_cast<std::uint8_t>(info.ecn);
         limited_by(send_limit::none, now);
         counted_.ecn_in_use = mark != NGTCP2_ECN_NOT_ECT;

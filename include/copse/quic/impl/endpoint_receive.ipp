@@ -72,7 +72,9 @@ void endpoint::state::receive(std::size_t index, const received_datagrams& in)
         if (const auto found = closing_routes.find(key); found != closing_routes.end()) {
             // Answered at exponentially rarer packets (RFC 9000 section 10.2.1).
             detail::closing_connection& c = closing.at(found->second);
-            if (!c.packet.empty() && std::has_single_bit(++c.heard)) {
+            if (in.from == c.remote) c.proof.received(datagram.size());
+            if (!c.packet.empty() && std::has_single_bit(++c.heard) &&
+                c.proof.take(c.packet.size())) {
                 outgoing_datagrams out;
                 out.bytes = c.packet;
                 out.segment_size = c.packet.size();

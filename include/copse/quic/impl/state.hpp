@@ -12,6 +12,7 @@
 #include <copse/core/transport.hpp>
 #include <copse/quic/detail/black_hole.hpp>
 #include <copse/quic/detail/post_handshake.hpp>
+#include <copse/quic/detail/unproven_address.hpp>
 #include <copse/quic/endpoint.hpp>
 #include <copse/quic/impl/ngtcp2_api.hpp>
 #include <copse/quic/impl/tls.hpp>
@@ -67,8 +68,9 @@ struct closing_connection {
     socket_address remote;
     socket_address local;
     std::uint64_t heard = 0;
-    timestamp until = 0;  ///< 0: nothing is left
-    bool owed = false;    ///< the packet could not be sent yet
+    unproven_address proof;  ///< bounds the answers
+    timestamp until = 0;     ///< 0: nothing is left
+    bool owed = false;       ///< the packet could not be sent yet
 };
 
 /// Both directions of one stream. Lives until both handles are dropped and ngtcp2 closed it.
@@ -302,6 +304,7 @@ private:
     std::size_t socket_ = 0;
     std::optional<std::size_t> next_socket_;  ///< where to move when that is allowed
     socket_address local_;
+    unproven_address proof_;  ///< of the address that a server's handshake is with
     timestamp moves_since_ = 0;
     std::uint64_t kept_streams_ = 0;  ///< of the peer, over, but not for ngtcp2 0.12
     unsigned moves_ = 0;              ///< changes of the peer's address since then
