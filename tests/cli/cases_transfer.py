@@ -92,7 +92,7 @@ def limited(world):
     # 512 KiB may go at once; of a receiver also a window of 4 MiB.
     for more, rate, at_once in (((), 8 << 20, 1 << 19), (("--limit-down", "4M"), 4 << 20, 9 << 19)):
         done = world.recv(ticket, world.scratch / f"out {len(more)}", "--json", *more).expect(OK)
-        took = json.loads(done.out.splitlines()[-1])["transfer_ms"]
+        took = json.loads(done.out.splitlines()[-1])["elapsed_ms"]
         least = 1000 * (8_000_000 - at_once) / rate
         require(took > least, f"{took} ms instead of at least {least:.0f} ms")
         same(source, world.scratch / f"out {len(more)}" / source.name)
