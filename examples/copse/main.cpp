@@ -6,7 +6,10 @@
 
 #include <copse/config.hpp>
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -73,10 +76,23 @@ exit_code run(const app::words& input)
                             "no command " + app::shown_path(first) + "; copse --help lists them"));
 }
 
+/// A standard stream that is closed would be the next file or socket that is opened: what is printed
+/// would go there. Whoever closed it gets errors instead. \return whether there is something for each.
+bool occupy_standard_streams() noexcept
+{
+    for (const int fd : {0, 1, 2}) {
+        if (::fcntl(fd, F_GETFD) != -1 || errno != EBADF) continue;
+        // Reading standard input fails, and so does writing to the others.
+        if (::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv)
 {
+    if (!occupy_standard_streams()) return static_cast<int>(exit_code::files);
     std::signal(SIGXFSZ, SIG_IGN);  // a file that becomes too large is an error like a full disk
     try {
         const exit_code code = run(app::words(argv + std::min(argc, 1), argv + argc));

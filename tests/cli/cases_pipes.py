@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 
-from harness import (INTERRUPTED, LIMIT_S, OK, STOP_S, USAGE, Process, Result, Skipped, find_ticket,
+from harness import (FILES, INTERRUPTED, LIMIT_S, OK, OTHER, STOP_S, USAGE, Process, Result, Skipped, find_ticket,
                      only, require, same)
 
 
@@ -139,6 +139,27 @@ def output_wrong(world):
     require(copy.read_bytes() == b"" and not leftovers(world), "something was left")
 
 
+def closed_streams(world):
+    """Where nothing is open, nothing is read or written, least of all a file or socket that got its number."""
+    source = world.file("medium", 3_000_001)
+    sender, ticket = world.send(source)
+
+    def run(closed, code, *arguments):
+        done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", str(world.options.copse), *arguments],
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S, env=world.environment,
+                              cwd=world.scratch, check=False)
+        require(done.returncode == code, f"{closed} {arguments}: exit code {done.returncode} {done.stderr[-300:]}")
+
+    run("<&-", FILES, "send", "-", "--bind", "127.0.0.1:0")
+    run("<&-", OTHER, "hash", "-")
+    run(">&-", FILES, "recv", ticket, "-o", "-")
+    for closed, code in ((">&-", FILES), ("2>&-", OK), ("<&- >&- 2>&-", FILES)):
+        run(closed, code, "recv", ticket, "-o", f"out {closed}")
+        same(source, world.scratch / f"out {closed}" / source.name)
+    sender.stop()
+    require(not leftovers(world), f"left: {leftovers(world)}")
+
+
 def qr_image(text, path):
     """The half blocks of a terminal as a picture."""
     blocks = {"\u2588": (255, 255), "\u2580": (255, 0), "\u2584": (0, 255), " ": (0, 0)}
@@ -240,6 +261,7 @@ SCENARIOS = {
     "pipe/output-closed": output_closed,
     "pipe/output-interrupted": output_interrupted,
     "pipe/output-wrong": output_wrong,
+    "pipe/closed-streams": closed_streams,
     "qr": qr,
     "several/in-order": several,
     "several/usage": several_usage,
