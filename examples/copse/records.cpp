@@ -46,9 +46,12 @@ void add_quoted(std::string& out, std::string_view value)
         } else if (first == '"' || first == '\\') {
             out += '\\';
             out += value[0];
-        } else if (first < 0x20 || first == 0x7f) {
-            std::array<char, 8> escape;
-            std::snprintf(escape.data(), escape.size(), "\\u%04x", unsigned{first});
+        } else if (c.code_point < 0x20 || (c.code_point >= 0x7f && c.code_point < 0xa0) ||
+                   c.code_point == 0x2028 || c.code_point == 0x2029) {
+            // Also what only some readers take for the end of a line.
+            std::array<char, 16> escape;
+            std::snprintf(escape.data(), escape.size(), "\\u%04x",
+                          static_cast<unsigned>(c.code_point));
             out += escape.data();
         } else {
             out += value.substr(0, n);

@@ -41,7 +41,7 @@ def failed(result, code, name):
 def json_texts(world):
     """hash, id and ticket."""
     empty = world.file("empty", 0)
-    odd = world.folder("odd") / 'quote" back\\slash tab\t'
+    odd = world.folder("odd") / 'quote" back\\slash tab\t csi\x9b next\x85 line\u2028'
     odd.write_text("x")
     done = world.copse("hash", "--json", empty, odd, "absent").expect(OTHER)
     hashes = [record for record in records(done) if record["type"] == "hash"]
