@@ -48,6 +48,12 @@ struct recv_options {
     }
 };
 
+/// Blobs in a row that a provider lacks, each of which costs a request, before it has nothing more.
+inline constexpr std::size_t most_gaps = 256;
+
+/// Whether the provider may have the rest, although not the blob at which it ended.
+[[nodiscard]] bool is_gap(const std::error_code& error) noexcept;
+
 /// All it is given must outlive it. \par Threads one executor.
 class receiver {
 public:
@@ -106,13 +112,6 @@ private:
     awaitable<std::error_code> fetch_once(const blob::missing_parts& parts,
                                           blob::fetch_environment& env);
     std::optional<hash::digest> first_missing(resumed_store& known, std::size_t most) const;
-    std::map<hash::digest, std::uint64_t> local_sizes(const blob::manifest& m);
-    awaitable<std::error_code> ask(blob::ranges_seq ranges,
-                                   std::function<void(const blob::fetched_blob&)> answer);
-    awaitable<step<std::error_code>> learn();
-    awaitable<step<std::error_code>> learn_collection();
-    awaitable<step<std::error_code>> learn_piecewise(std::error_code error);
-    awaitable<result<std::uint64_t>> learn_size();
     awaitable<result<blob::missing_parts>> find_all_missing(blob::fetch_environment& env);
     [[nodiscard]] blob::fetch_options fetch_options();
     [[nodiscard]] provider& current() noexcept { return providers_[current_]; }
@@ -126,6 +125,15 @@ private:
     void report_attempt(const failure& why, std::size_t next);
     void announce(const blob::missing_parts& parts);
     void first_byte();
+
+    // receiver_learn.cpp: names and sizes
+    std::map<hash::digest, std::uint64_t> local_sizes(const blob::manifest& m);
+    awaitable<std::error_code> ask(blob::ranges_seq ranges,
+                                   std::function<void(const blob::fetched_blob&)> answer);
+    awaitable<step<std::error_code>> learn();
+    awaitable<step<std::error_code>> learn_collection();
+    awaitable<step<std::error_code>> learn_piecewise(std::error_code error);
+    awaitable<result<std::uint64_t>> learn_size();
 
     executor executor_;
     const recv_options& options_;
