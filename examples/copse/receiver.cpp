@@ -111,7 +111,7 @@ std::vector<std::string> receiver::set_lost_aside()
 std::uint64_t receiver::total_bytes() const noexcept
 {
     std::uint64_t sum = 0;
-    for (const target_file& file : files_) sum += file.size;
+    for (const target_file& file : files_) sum = blob::add_sizes(sum, file.size);
     return sum;
 }
 
@@ -154,7 +154,7 @@ std::uint64_t receiver::distinct_bytes() const
     std::map<hash::digest, std::uint64_t> sizes;
     for (const target_file& file : files_) sizes.emplace(file.hash, file.size);
     std::uint64_t sum = 0;
-    for (const auto& [hash, size] : sizes) sum += size;
+    for (const auto& [hash, size] : sizes) sum = blob::add_sizes(sum, size);
     return sum;
 }
 

@@ -15,6 +15,7 @@
 #include <copse/quic/endpoint.hpp>
 #include <copse/store/memory_store.hpp>
 
+#include <limits>
 #include <map>
 #include <set>
 
@@ -214,6 +215,25 @@ small_collection add_collection(world& w)
 }
 
 }  // namespace
+
+TEST_CASE("transfer: sizes of a collection that are too large for a sum do not wrap",
+          "[blob][transfer]")
+{
+    run_world([](world& w) -> awaitable<void> {
+        // A decoder takes 2^63 - 1 for proven: a tree needs its last path only.
+        blob::manifest m;
+        for (std::size_t i = 0; i < 4; ++i) {
+            m.hashes.push_back(hash::blake3_hash(as_bytes("blob " + std::to_string(i))));
+        }
+        const auto huge = std::uint64_t{std::numeric_limits<std::int64_t>::max()};
+        m.sizes = {huge, huge, 3};
+        constexpr auto most = std::numeric_limits<std::uint64_t>::max();
+        CHECK(m.total_bytes() == most);
+        const auto missing = co_await blob::find_missing(m, w.fetch_env);
+        REQUIRE(missing);
+        CHECK(missing.value().total_bytes == most);
+    });
+}
 
 TEST_CASE("transfer: a collection arrives in two requests and is then complete", "[blob][transfer]")
 {

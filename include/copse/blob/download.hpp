@@ -4,11 +4,20 @@
 #include <copse/blob/collection.hpp>
 #include <copse/blob/fetch.hpp>
 
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace copse::blob {
+
+/// A sum of sizes, at most 2^64 - 1: peers choose sizes, and a limit must not be passed by overflow.
+[[nodiscard]] constexpr std::uint64_t add_sizes(std::uint64_t a, std::uint64_t b) noexcept
+{
+    constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+    return b > most - a ? most : a + b;
+}
 
 /// A collection whose hash sequence and names are known and checked in form (names are not: see
 /// check_names()).
@@ -18,11 +27,11 @@ struct manifest {
     std::vector<std::string> names;    ///< names[i] belongs to hashes[i + 1]
     std::vector<std::uint64_t> sizes;  ///< sizes[i] is the proven size of hashes[i + 1]
 
-    /// Bytes of all files, those of equal content counted each.
+    /// Bytes of all files, those of equal content counted each; see add_sizes().
     [[nodiscard]] std::uint64_t total_bytes() const noexcept
     {
         std::uint64_t sum = 0;
-        for (const std::uint64_t s : sizes) sum += s;
+        for (const std::uint64_t s : sizes) sum = add_sizes(sum, s);
         return sum;
     }
 };
@@ -31,7 +40,7 @@ struct manifest {
 struct missing_parts {
     ranges_seq request;               ///< empty when everything is there
     std::uint64_t present_bytes = 0;  ///< verified bytes the store has, of distinct blobs
-    std::uint64_t total_bytes = 0;    ///< of distinct blobs; a blob of unknown size counts 0
+    std::uint64_t total_bytes = 0;    ///< of distinct blobs, see add_sizes(); of unknown size: 0
 };
 
 /// Gets a collection's hash sequence, names, and the proven sizes of its files, in one request, and

@@ -26,7 +26,7 @@ inline result<missing_parts> compare(store::blob_store& with, std::span<const ha
             COPSE_TRY(const auto have, with.status(hash));
             if (!have.complete()) missing = bao::chunk_ranges::all() - have.present;
             if (have.size_proven || !have.present.empty()) {
-                out.total_bytes += have.size;
+                out.total_bytes = add_sizes(out.total_bytes, have.size);
                 for (std::size_t i = 0; i < have.present.interval_count(); ++i) {
                     const auto part = have.present.interval(i);
                     const std::uint64_t chunks = bao::chunk_count(have.size);
@@ -54,7 +54,9 @@ inline awaitable<result<missing_parts>> missing_of_collection(const manifest& m,
     std::map<hash::digest, std::uint64_t> sizes;
     for (std::size_t i = 0; i < m.sizes.size(); ++i) sizes.emplace(m.hashes[i + 1], m.sizes[i]);
     out.total_bytes = 0;
-    for (const auto& [hash, size] : sizes) out.total_bytes += size;
+    for (const auto& [hash, size] : sizes) {
+        out.total_bytes = add_sizes(out.total_bytes, size);
+    }
     out.present_bytes = std::min(out.present_bytes, out.total_bytes);
     co_return out;
 }
