@@ -63,8 +63,7 @@ awaitable<void> ask(std::shared_ptr<connection> c, unsigned mode, blob::fetch_en
     c->close(0, {});
 }
 
-awaitable<void> answer(std::shared_ptr<connection> c, script in, unsigned mode,
-                       stepped_clock& clock)
+awaitable<void> answer(std::shared_ptr<connection> c, script in, unsigned mode)
 {
     const auto& truth = shared().truths[mode % 4];
     auto s = co_await c->accept_bi();
@@ -103,7 +102,7 @@ awaitable<void> answer(std::shared_ptr<connection> c, script in, unsigned mode,
             break;
         }
         case 4: co_await turns(1 + amount * 8); break;
-        case 5: clock.now += std::chrono::seconds(1 + amount); break;
+        case 5: co_await wait(std::chrono::seconds(1 + amount)); break;
         case 6: told = truth.size() * amount / 32; break;  // leaves out or repeats
         default:
             if (amount < 8) out.finish();
@@ -113,9 +112,8 @@ awaitable<void> answer(std::shared_ptr<connection> c, script in, unsigned mode,
             else co_await turns(40);
         }
     }
-    co_await turns(200);
+    co_await wait(std::chrono::milliseconds(1));
     c->close(1, "the script is over");
-    clock.running = true;
 }
 
 }  // namespace
@@ -130,19 +128,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto transport = small_windows(in.number());
     if (settings & 128) transport.dialler.local_stream_window = 4000;
     {
-        stepped_clock clock;
-        static asio::io_context io{1};
-        io.restart();
+        play both;
         store::memory_store received(settings & 64 ? 30'000 : 1U << 20);
         blob::fetch_environment env{received, *f.offload, f.buffers};
         bool ended = false;
         {
-            auto pair = sim::make_connection_pair(io.get_executor(), transport);
-            scope running(io.get_executor());
-            running.spawn(ask(std::move(pair.dialler), mode, env, ended));
-            running.spawn(answer(std::move(pair.acceptor), in, mode, clock));
-            io.run();
-            require(running.running() == 0 && ended);
+            auto pair = sim::make_connection_pair(both.get_executor(), transport);
+            both.start(ask(std::move(pair.dialler), mode, env, ended));
+            both.start(answer(std::move(pair.acceptor), in, mode));
+            both.run();
+            require(ended);
         }
         require(f.buffers.limits().used() == 0);
         f.known.check(received);

@@ -1,13 +1,15 @@
-// What the fuzzers of whole peers share: a script out of the input, time that passes when the script
-// says so, and blobs with their true encodings.
+// What the fuzzers of whole peers share: a script out of the input, a world to play it in, and blobs with
+// their true encodings.
 #pragma once
 
 #include <copse/blob/fetch.hpp>
 #include <copse/blob/provide.hpp>
-#include <copse/core/clock.hpp>
 #include <copse/core/scope.hpp>
+#include <copse/core/timer.hpp>
 #include <copse/hash/blake3.hpp>
+#include <copse/sim/interpose.ipp>
 #include <copse/sim/memory_transport.hpp>
+#include <copse/sim/world.hpp>
 #include <copse/store/memory_store.hpp>
 
 #include <asio/co_spawn.hpp>
@@ -15,6 +17,7 @@
 #include <asio/post.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <span>
@@ -51,29 +54,36 @@ private:
     byte_view rest_;
 };
 
-/// A clock that stands still unless it is told; once `running`, it jumps to what is waited for.
-class stepped_clock final : public clock_source {
+/// One run: both peers in one machine, in time that passes only when nobody has anything left to do.
+class play {
 public:
-    stepped_clock() noexcept : before_(install_clock(this)) {}
-    ~stepped_clock() { install_clock(before_); }
-    stepped_clock(const stepped_clock&) = delete;
-    stepped_clock& operator=(const stepped_clock&) = delete;
-
-    time_point monotonic() noexcept override { return now; }
-    std::chrono::nanoseconds wall() noexcept override { return now.time_since_epoch(); }
-    std::chrono::nanoseconds real_wait(std::chrono::nanoseconds wait) noexcept override
+    [[nodiscard]] executor get_executor() const { return both_.life().get_executor(); }
+    void start(awaitable<void> peer) { both_.start(program(std::move(peer))); }
+    /// Until every peer has ended; a deadlock, a livelock and a wait of days are findings.
+    void run()
     {
-        // Conditions wait for centuries: a hang stays one.
-        if (running && wait > wait.zero() && wait < std::chrono::hours(24)) now += wait;
-        return std::chrono::nanoseconds{0};
+        require(world_.run_until([this] { return both_.running() == 0; }, std::chrono::hours(48))
+                    .has_value());
+        require(!both_.failure());
     }
 
-    bool running = false;
-    time_point now{std::chrono::hours(1)};
-
 private:
-    clock_source* before_;
+    static awaitable<result<void>> program(awaitable<void> peer)
+    {
+        co_await std::move(peer);
+        co_return outcome::success();
+    }
+
+    sim::world world_{1};
+    sim::machine& both_ = world_.add_machine("both");
 };
+
+/// Lets time pass.
+inline awaitable<void> wait(std::chrono::nanoseconds time)
+{
+    const std::error_code ec = co_await sleep_for(time);
+    static_cast<void>(ec);
+}
 
 /// Lets everything else run for some turns.
 inline awaitable<void> turns(unsigned n)

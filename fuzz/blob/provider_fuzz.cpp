@@ -72,7 +72,7 @@ std::vector<std::byte> request_of(unsigned kind, script& in)
     }
 }
 
-awaitable<void> act(std::shared_ptr<connection> c, script in, stepped_clock& clock)
+awaitable<void> act(std::shared_ptr<connection> c, script in)
 {
     scope reading(c->get_executor());
     peer p;
@@ -116,8 +116,8 @@ awaitable<void> act(std::shared_ptr<connection> c, script in, stepped_clock& clo
             break;
         case 8: co_await turns(1 + which); break;
         case 9: co_await turns(1 + in.number()); break;
-        case 10: clock.now += std::chrono::milliseconds(1) * (1U << which); break;
-        case 11: clock.now += std::chrono::seconds(1 + which); break;
+        case 10: co_await wait(std::chrono::milliseconds(1) * (1U << which)); break;
+        case 11: co_await wait(std::chrono::seconds(1 + which)); break;
         case 12:
             if (!p.streams.empty()) {
                 p.streams.erase(p.streams.begin() +
@@ -144,7 +144,6 @@ awaitable<void> act(std::shared_ptr<connection> c, script in, stepped_clock& clo
         }
     }
     c->close(0, "the script is over");
-    clock.running = true;
     const auto joined = co_await reading.join();
     static_cast<void>(joined);
 }
@@ -179,9 +178,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         };
     }
     {
-        stepped_clock clock;
-        static asio::io_context io{1};
-        io.restart();
+        play both;
         store::memory_store provided(1U << 20);
         // With pushes only a part is there already.
         require(provided.add(f.known.large).has_value());
@@ -194,12 +191,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         blob::provide_environment env{provided, *f.offload, f.buffers, &share};
         bool ended = false;
         {
-            auto pair = sim::make_connection_pair(io.get_executor(), transport);
-            scope running(io.get_executor());
-            running.spawn(serve(std::move(pair.acceptor), env, std::move(options), ended));
-            running.spawn(act(std::move(pair.dialler), in, clock));
-            io.run();
-            require(running.running() == 0 && ended);
+            auto pair = sim::make_connection_pair(both.get_executor(), transport);
+            both.start(serve(std::move(pair.acceptor), env, std::move(options), ended));
+            both.start(act(std::move(pair.dialler), in));
+            both.run();
+            require(ended);
         }
         require(f.buffers.limits().used() == 0);
         require(share.connections.used() == 0 && share.requests.used() == 0 &&
