@@ -187,18 +187,18 @@ class disk::mounted final : public file_system {
 public:
     mounted(disk& d, incarnation life) : disk_(d), life_(std::move(life)) {}
 
-    result<std::unique_ptr<file>> open(const std::string& path, open_options options) override
+    result<std::unique_ptr<file>> open(const std::string& path, open_options how) override
     {
         if (!life_.alive()) return detail::io_error();
         auto found = disk_.find(path);
         if (found && found->kind == file_kind::directory) {
             return make_error_code(std::errc::is_a_directory);
         }
-        if (found && options.create && options.exclusive) {
+        if (found && how.create && how.exclusive) {
             return make_error_code(std::errc::file_exists);
         }
         if (!found) {
-            if (!options.create) return make_error_code(std::errc::no_such_file_or_directory);
+            if (!how.create) return make_error_code(std::errc::no_such_file_or_directory);
             if (const std::error_code ec = disk_.change()) return ec;
             std::error_code why;
             const auto parent = disk_.parent_of(path, why);
@@ -206,8 +206,8 @@ public:
             found = make(file_kind::regular);
             parent->set(detail::split_path(path).second, found);
         }
-        auto opened = std::make_unique<open_file>(disk_, life_, found, options.write);
-        if (options.truncate) COPSE_TRYV(opened->truncate(0));
+        auto opened = std::make_unique<open_file>(disk_, life_, found, how.write);
+        if (how.truncate) COPSE_TRYV(opened->truncate(0));
         return std::unique_ptr<file>(std::move(opened));
     }
 
