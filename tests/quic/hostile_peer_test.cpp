@@ -1,6 +1,7 @@
-// Peers that keep to the protocol's letter and try to make the other side work or grow without end.
+// What peers may do within the protocol: update keys, and try to make us work or grow without end.
 #include "tests/quic/memory_net.hpp"
 
+#include <copse/core/clock.hpp>
 #include <copse/core/race.hpp>
 
 #include <dlfcn.h>
@@ -56,6 +57,53 @@ extern "C" __attribute__((visibility("default"))) int ngtcp2_crypto_encrypt_cb(
         plaintext = instead.data();
     }
     return real(dest, aead, context, plaintext, size, nonce, nonce_size, header, header_size);
+}
+
+namespace {
+
+/// Connections of ngtcp2 whose TLS session was given up, in that order: the dialler's first.
+std::vector<void*> without_session;
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) void ngtcp2_conn_set_tls_native_handle(
+    void* conn, void* session)
+{
+    static const auto real = reinterpret_cast<decltype(&ngtcp2_conn_set_tls_native_handle)>(
+        ::dlsym(RTLD_NEXT, "ngtcp2_conn_set_tls_native_handle"));
+    real(conn, session);
+    if (!session) without_session.push_back(conn);
+}
+extern "C" int ngtcp2_conn_initiate_key_update(void* conn, std::uint64_t now);
+
+TEST_CASE("quic: keys are updated from either side, though the TLS session is gone", "[quic]")
+{
+    without_session.clear();
+    run_memory_pair([](memory_pair& p) -> awaitable<void> {
+        auto near = co_await p.client.connect(address_of(p.server), std::string(echo_alpn));
+        REQUIRE(near);
+        auto first = co_await echo_once(near.value(), 100'000);
+        CHECK(first);
+        REQUIRE(without_session.size() == 2);
+        for (const std::size_t side : {0U, 1U}) {
+            INFO("by side " << side);
+            // A further update waits for three probe timeouts (RFC 9001 section 6.5).
+            const auto update = [side] {
+                const auto now = monotonic_clock::now().time_since_epoch().count();
+                return ngtcp2_conn_initiate_key_update(without_session[side],
+                                                       static_cast<std::uint64_t>(now));
+            };
+            int rv = update();
+            for (int i = 0; i < 1000 && rv != 0; ++i) {
+                co_await pause(5ms);
+                rv = update();
+            }
+            CHECK(rv == 0);
+            auto again = co_await echo_once(near.value(), 100'000);
+            CHECK(again);
+        }
+        CHECK(!near.value()->why_closed());
+    });
 }
 
 TEST_CASE("quic: a flood of PATH_CHALLENGE is not answered with one", "[quic][flood]")
