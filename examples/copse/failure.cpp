@@ -30,7 +30,7 @@ constexpr std::array exit_codes{
     exit_rule{exit_code::partial, "partial",
               "some files are in place, the others could not be had"},
     exit_rule{exit_code::interrupted, "interrupted",
-              "by Ctrl-C, SIGTERM, or the end of who reads standard output"},
+              "by Ctrl-C, SIGTERM, the end of the terminal or of who reads standard output"},
 };
 
 exit_code of_blob(blob::blob_errc error) noexcept

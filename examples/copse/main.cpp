@@ -76,6 +76,13 @@ exit_code run(const app::words& input)
                             "no command " + app::shown_path(first) + "; copse --help lists them"));
 }
 
+/// A terminal that goes away is a Ctrl-C, which leaves nothing behind; nohup keeps its meaning.
+void treat_hangup_as_interrupt() noexcept
+{
+    const auto before = std::signal(SIGHUP, [](int) { static_cast<void>(std::raise(SIGINT)); });
+    if (before == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
+}
+
 /// A standard stream that is closed would be the next file or socket that is opened: what is printed
 /// would go there. Whoever closed it gets errors instead. \return whether there is something for each.
 bool occupy_standard_streams() noexcept
@@ -93,6 +100,7 @@ bool occupy_standard_streams() noexcept
 int main(int argc, char** argv)
 {
     if (!occupy_standard_streams()) return static_cast<int>(exit_code::files);
+    treat_hangup_as_interrupt();
     std::signal(SIGXFSZ, SIG_IGN);  // a file that becomes too large is an error like a full disk
     try {
         const exit_code code = run(app::words(argv + std::min(argc, 1), argv + argc));

@@ -41,15 +41,19 @@ def from_input(world):
 
 
 def input_interrupted(world):
-    """Ctrl-C while standard input is awaited."""
-    process = Process(world, [world.options.copse, "send", "-", "--json", "--bind", "127.0.0.1:0"],
-                      stdin=subprocess.PIPE)
-    process.child.stdin.write(b"some")
-    process.child.stdin.flush()
-    process.line_until(lambda line: '"phase":"read"' in line)
-    process.kill(signal.SIGINT)
-    require(process.finish(STOP_S) == INTERRUPTED, "not interrupted")
-    require(not leftovers(world), f"left: {leftovers(world)}")
+    """Ctrl-C, or the end of the terminal, while standard input is awaited."""
+    for how, before in ((signal.SIGINT, ()), (signal.SIGHUP, ()), (signal.SIGTERM, ("nohup",))):
+        process = Process(world, [*before, world.options.copse, "send", "-", "--json", "--bind", "127.0.0.1:0"],
+                          stdin=subprocess.PIPE)
+        process.child.stdin.write(b"some")
+        process.child.stdin.flush()
+        process.line_until(lambda line: '"phase":"read"' in line)
+        if before:
+            process.kill(signal.SIGHUP)
+            process.line_until(lambda line: '"progress"' in line)
+        process.kill(how)
+        require(process.finish(STOP_S) == INTERRUPTED, f"{how.name}: not interrupted")
+        require(not leftovers(world), f"{how.name}: left {leftovers(world)}")
 
 
 def input_usage(world):
@@ -78,12 +82,17 @@ def to_output(world):
     require(not leftovers(world), f"left: {leftovers(world)}")
 
 
-def output_slow(world):
-    """A reader that takes its time gets everything."""
+def into_pipe(world, stderr):
+    """recv -o - into a pipe that is not read yet. The file that comes, and the process."""
     source = world.file("out 20000000", 20_000_000)
     _, ticket = world.send(source)
-    child = subprocess.Popen([str(world.options.copse), "recv", ticket, "-o", "-"], stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL, env=world.environment, start_new_session=True)
+    return source, subprocess.Popen([str(world.options.copse), "recv", ticket, "-o", "-"], stdout=subprocess.PIPE,
+                                    stderr=stderr, env=world.environment, start_new_session=True)
+
+
+def output_slow(world):
+    """A reader that takes its time gets everything."""
+    source, child = into_pipe(world, subprocess.DEVNULL)
     expected = source.read_bytes()
     got = bytearray()
     while part := child.stdout.read1(3001):
@@ -93,10 +102,7 @@ def output_slow(world):
 
 def output_closed(world):
     """A reader that goes away ends it, without a trace."""
-    source = world.file("out 20000000", 20_000_000)
-    _, ticket = world.send(source)
-    child = subprocess.Popen([str(world.options.copse), "recv", ticket, "-o", "-"], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, env=world.environment, start_new_session=True)
+    _, child = into_pipe(world, subprocess.PIPE)
     require(len(child.stdout.read(1000)) == 1000, "nothing came")
     child.stdout.close()
     said = child.stderr.read().decode()
@@ -108,10 +114,7 @@ def output_closed(world):
 
 def output_interrupted(world):
     """Ctrl-C while a reader takes nothing."""
-    source = world.file("out 20000000", 20_000_000)
-    _, ticket = world.send(source)
-    child = subprocess.Popen([str(world.options.copse), "recv", ticket, "-o", "-"], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, env=world.environment, start_new_session=True)
+    _, child = into_pipe(world, subprocess.PIPE)
     require(len(child.stdout.read1(1000)) > 0, "nothing came")
     child.send_signal(signal.SIGINT)
     code = child.wait(STOP_S)
