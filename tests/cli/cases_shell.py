@@ -23,7 +23,7 @@ def shell(world, *command, text=None):
 
 
 def help_texts(world):
-    """Every command and exit code is in the overview; nothing is wider than 100 columns."""
+    """Every command and exit code is in the overview; no help of a command is wider than 80 columns."""
     overview = world.copse("--help").expect(OK).out
     for command in COMMANDS:
         require(re.search(rf"^  copse {command}\b", overview, re.M), f"{command} is not in the overview")
