@@ -55,15 +55,14 @@ require_packages() {
 }
 
 apt_install() {
+    local log status=0
+    log=$(mktemp)
     # Word splitting of the list is meant.
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $1 </dev/null >"${TMPDIR:-/tmp}/copse-apt.$$" 2>&1 && {
-        rm -f "${TMPDIR:-/tmp}/copse-apt.$$"
-        return 0
-    }
-    tail -n 5 "${TMPDIR:-/tmp}/copse-apt.$$" >&2
-    rm -f "${TMPDIR:-/tmp}/copse-apt.$$"
-    return 1
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $1 </dev/null >"$log" 2>&1 || status=1
+    [ $status = 0 ] || tail -n 5 "$log" >&2
+    rm -f "$log"
+    return $status
 }
 
 # configure PRESET [ARG...]: quiet unless it fails.
