@@ -102,3 +102,19 @@ TEST_CASE("quic: close packets that find a full socket leave when it empties", "
         }
     });
 }
+
+TEST_CASE("quic: whoever closes an endpoint that is being closed waits for its end",
+          "[quic][shutdown]")
+{
+    run_memory_pair([](memory_pair& p) -> awaitable<void> {
+        const auto end = [](memory_pair& pair, bool gently) -> awaitable<void> {
+            if (gently) co_await pair.server.shutdown(60s);
+            else co_await pair.server.close();
+            CHECK(pair.net.bound.count(server_at) == 0);
+        };
+        scope closing(p.net.ex);
+        for (const bool gently : {false, false, true}) closing.spawn(end(p, gently));
+        const auto joined = co_await closing.join();
+        CHECK(joined);
+    });
+}

@@ -168,7 +168,7 @@ public:
     /// is refused. \par Cancellation closes without further patience.
     awaitable<void> shutdown(std::chrono::nanoseconds patience);
     /// Closes all connections with code 0, sends what must be sent, joins everything, closes the
-    /// sockets. \par Cancellation none.
+    /// sockets. A further call waits for the first. \par Cancellation none.
     awaitable<void> close();
 
     /// Effective socket buffers in bytes (smallest over the sockets).

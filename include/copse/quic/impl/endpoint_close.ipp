@@ -65,7 +65,6 @@ void endpoint::state::send_owed_closes()
 awaitable<void> endpoint::shutdown(std::chrono::nanoseconds patience)
 {
     const auto s = state_;
-    if (s->ending) co_return;
     s->draining = true;
     detail::end_listeners(*s);
     auto waiting = detail::until_empty(s);
@@ -77,7 +76,11 @@ awaitable<void> endpoint::shutdown(std::chrono::nanoseconds patience)
 awaitable<void> endpoint::close()
 {
     const auto s = state_;
-    if (std::exchange(s->ending, true)) co_return;
+    if (std::exchange(s->ending, true)) {
+        // Whoever closes may destroy the endpoint afterwards: not before the first call is done.
+        while (!s->closed) co_await s->progress.wait_uncancelled();
+        co_return;
+    }
     s->draining = true;
     detail::end_listeners(*s);
     while (!s->connections.empty()) {
@@ -98,6 +101,7 @@ awaitable<void> endpoint::close()
     }
     s->dirty.clear();
     s->closed = true;
+    s->progress.notify_all();
 }
 
 }  // namespace copse::quic
