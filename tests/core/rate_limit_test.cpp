@@ -1,5 +1,6 @@
 #include "tests/catch.hpp"
 
+#include <copse/core/race.hpp>
 #include <copse/core/rate_limit.hpp>
 #include <copse/core/run.hpp>
 #include <copse/core/scope.hpp>

@@ -3,7 +3,6 @@
 
 #include <copse/core/asio.hpp>
 #include <copse/core/clock.hpp>
-#include <copse/core/race.hpp>
 
 #include <cstdint>
 #include <system_error>
@@ -75,13 +74,7 @@ public:
 
     /// Waits until `bytes` may go. \return operation_canceled when asked to stop; they count then too.
     /// \par Cancellation total.
-    awaitable<std::error_code> take(std::uint64_t bytes)
-    {
-        const std::chrono::nanoseconds wait = core_.book(bytes, monotonic_clock::now());
-        if (wait.count() == 0) co_return std::error_code{};
-        const std::error_code ec = co_await sleep_for(wait);
-        co_return ec;
-    }
+    awaitable<std::error_code> take(std::uint64_t bytes);
 
     /// Waits until all that was booked has gone, for users that learn afterwards how much they moved.
     /// \par Cancellation total.

@@ -2,6 +2,7 @@
 
 #include <copse/blob/download.hpp>
 #include <copse/blob/impl/receive.ipp>
+#include <copse/core/race.hpp>
 
 #include <algorithm>
 #include <map>

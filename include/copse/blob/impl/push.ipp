@@ -4,6 +4,7 @@
 #include <copse/blob/impl/observe.ipp>
 #include <copse/blob/impl/send.ipp>
 #include <copse/blob/push.hpp>
+#include <copse/core/race.hpp>
 #include <copse/core/scope.hpp>
 
 #include <optional>
