@@ -4,6 +4,7 @@
 
 #include <copse/blob/fetch.hpp>
 #include <copse/blob/provide.hpp>
+#include <copse/core/race.hpp>
 #include <copse/core/scope.hpp>
 #include <copse/core/timer.hpp>
 #include <copse/hash/blake3.hpp>
