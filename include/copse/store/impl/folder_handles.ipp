@@ -246,14 +246,18 @@ private:
         if (keeps_pairs || !fresh_ || bits_) COPSE_TRYV(write_pairs(pending));
         COPSE_TRY(const std::uint64_t length, data_->size());
         if (length != blob_->size) COPSE_TRYV(data_->truncate(blob_->size));
+        if (keeps_pairs) {
+            if (!pairs_) {
+                COPSE_TRY(pairs_, state_->open_side(root, pairs_suffix, true));
+            }
+            // Longer after a larger size was claimed: readers take only what has the right length.
+            COPSE_TRY(const std::uint64_t bytes, pairs_->size());
+            const std::uint64_t wanted = bao::outboard_size(blob_->size);
+            if (bytes > wanted) COPSE_TRYV(pairs_->truncate(wanted));
+        }
         if (durable) {
             COPSE_TRYV(data_->sync());
-            if (keeps_pairs) {
-                if (!pairs_) {
-                    COPSE_TRY(pairs_, state_->open_side(root, pairs_suffix, true));
-                }
-                COPSE_TRYV(pairs_->sync());
-            }
+            if (keeps_pairs) COPSE_TRYV(pairs_->sync());
         }
         const auto suffix = durable ? data_suffix : new_suffix;
         COPSE_TRYV(
