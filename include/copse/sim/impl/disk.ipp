@@ -15,6 +15,7 @@ namespace copse::sim {
 struct disk::name_change {
     std::string name;
     std::shared_ptr<node> before;
+    bool joined = false;  ///< to the change before it: a rename is one step
 };
 
 struct disk::node {
@@ -35,7 +36,7 @@ struct disk::node {
     void set(const std::string& name, std::shared_ptr<node> to)
     {
         const auto at = entries.find(name);
-        unsynced.push_back({name, at == entries.end() ? nullptr : at->second});
+        unsynced.push_back({name, at == entries.end() ? nullptr : at->second, false});
         if (to) entries[name] = std::move(to);
         else entries.erase(name);
     }
@@ -268,8 +269,10 @@ public:
         std::error_code why;
         const auto target = disk_.parent_of(to, why);
         if (!target) return why;
+        const auto source = disk_.parent_of(from, why);
         target->set(detail::split_path(to).second, moved);
-        disk_.parent_of(from, why)->set(detail::split_path(from).second, nullptr);
+        source->set(detail::split_path(from).second, nullptr);
+        source->unsynced.back().joined = source == target;
         return outcome::success();
     }
 
@@ -417,7 +420,8 @@ void disk::crash_node(node& n)
 void disk::crash_names(node& n)
 {
     if (!n.unsynced.empty()) {
-        const std::uint64_t kept = random_.below(n.unsynced.size() + 1);
+        std::uint64_t kept = random_.below(n.unsynced.size() + 1);
+        if (kept < n.unsynced.size() && n.unsynced[kept].joined) ++kept;
         while (n.unsynced.size() > kept) {
             name_change& last = n.unsynced.back();
             if (last.before) n.entries[last.name] = std::move(last.before);
