@@ -8,10 +8,13 @@
 #include <copse/core/scope.hpp>
 #include <copse/core/timer.hpp>
 #include <copse/hash/blake3.hpp>
-#include <copse/sim/interpose.ipp>
 #include <copse/sim/memory_transport.hpp>
 #include <copse/sim/world.hpp>
 #include <copse/store/memory_store.hpp>
+
+// libFuzzer's timeouts are about real time.
+#define COPSE_SIM_REAL_CLOCK
+#include <copse/sim/interpose.ipp>
 
 #include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>

@@ -4,9 +4,12 @@
 #include <copse/core/race.hpp>
 #include <copse/core/scope.hpp>
 #include <copse/quic/endpoint.hpp>
-#include <copse/sim/interpose.ipp>
 #include <copse/sim/network.hpp>
 #include <copse/sim/world.hpp>
+
+// libFuzzer's timeouts are about real time.
+#define COPSE_SIM_REAL_CLOCK
+#include <copse/sim/interpose.ipp>
 
 #include <algorithm>
 #include <cstdlib>

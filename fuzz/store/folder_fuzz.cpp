@@ -3,10 +3,13 @@
 #include <copse/bao/encode_core.hpp>
 #include <copse/bao/outboard.hpp>
 #include <copse/sim/disk.hpp>
-#include <copse/sim/interpose.ipp>
 #include <copse/sim/world.hpp>
 #include <copse/store/error.hpp>
 #include <copse/store/folder_store.hpp>
+
+// libFuzzer's timeouts are about real time.
+#define COPSE_SIM_REAL_CLOCK
+#include <copse/sim/interpose.ipp>
 
 #include <algorithm>
 #include <cstdio>

@@ -28,19 +28,6 @@ extern "C" int getentropy(void* out, size_t n) noexcept(noexcept(::getentropy(ou
     return ::getrandom(out, n, 0) == static_cast<ssize_t>(n) ? 0 : -1;
 }
 
-extern "C" int clock_gettime(clockid_t id,
-                             timespec* out) noexcept(noexcept(::clock_gettime(id, out)))
-{
-    copse::clock_source* const source = copse::installed_clock();
-    if (!source || (id != CLOCK_REALTIME && id != CLOCK_MONOTONIC)) {
-        return static_cast<int>(::syscall(SYS_clock_gettime, id, out));
-    }
-    const auto t = id == CLOCK_REALTIME ? source->wall() : source->monotonic().time_since_epoch();
-    out->tv_sec = static_cast<time_t>(t.count() / 1'000'000'000);
-    out->tv_nsec = static_cast<long>(t.count() % 1'000'000'000);
-    return 0;
-}
-
 // Asio sets its timer descriptor for each timer, a slow system call. In a world the descriptor is one that
 // is always due: then Asio looks at its timers whenever it is asked to poll.
 extern "C" int timerfd_create(int clock,
@@ -58,6 +45,21 @@ extern "C" int timerfd_settime(int fd, int flags, const itimerspec* to,
     return static_cast<int>(::syscall(SYS_timerfd_settime, fd, flags, to, was));
 }
 
+#if !defined(COPSE_SIM_REAL_CLOCK)  // for programs with a watchdog of their own, such as fuzzers
+
+extern "C" int clock_gettime(clockid_t id,
+                             timespec* out) noexcept(noexcept(::clock_gettime(id, out)))
+{
+    copse::clock_source* const source = copse::installed_clock();
+    if (!source || (id != CLOCK_REALTIME && id != CLOCK_MONOTONIC)) {
+        return static_cast<int>(::syscall(SYS_clock_gettime, id, out));
+    }
+    const auto t = id == CLOCK_REALTIME ? source->wall() : source->monotonic().time_since_epoch();
+    out->tv_sec = static_cast<time_t>(t.count() / 1'000'000'000);
+    out->tv_nsec = static_cast<long>(t.count() % 1'000'000'000);
+    return 0;
+}
+
 extern "C" time_t time(time_t* out) noexcept(noexcept(::time(out)))
 {
     timespec now{};
@@ -65,3 +67,5 @@ extern "C" time_t time(time_t* out) noexcept(noexcept(::time(out)))
     if (out) *out = now.tv_sec;
     return now.tv_sec;
 }
+
+#endif

@@ -53,7 +53,7 @@ struct connection_id {
     {
         for (std::size_t i = 0; i < size; ++i) bytes[i] = data[i];
     }
-    auto operator<=>(const connection_id&) const = default;
+    std::strong_ordering operator<=>(const connection_id&) const = default;
 };
 
 /// Length of the ids we issue: a worker index (0 so far), then random bytes.
