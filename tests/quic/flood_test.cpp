@@ -13,8 +13,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// The address sanitizer keeps freed memory for a while.
-#if defined(__SANITIZE_ADDRESS__)
+// The sanitizers keep freed memory for a while, and shadows of it.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool resident_bytes_mean_something = false;
 #else
 constexpr bool resident_bytes_mean_something = true;
