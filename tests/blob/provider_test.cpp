@@ -422,7 +422,7 @@ TEST_CASE("provider: a getter that takes nothing gives its buffers to those who 
         // Two buffers in all, both held by somebody who does not read.
         disk::leaf_pool two("two", 2 * 272U * 1024, blob::provide_buffer_bytes);
         blob::provide_environment env{p.provided, *p.pool, two, &p.share};
-        p.options.reclaim_timeout = 100ms;
+        p.options.reclaim_timeout = 1s;  // an honest getter must do 16 KiB in it, sanitized too
         auto serve = [](std::shared_ptr<connection> on, blob::provide_environment& e,
                         blob::provide_options o) -> awaitable<void> {
             const auto why = co_await blob::provide(std::move(on), e, std::move(o));
