@@ -149,6 +149,9 @@ awaitable<step<void>> receiver::go_online()
             downloaded = fail(exit_code::interrupted, "nobody reads standard output any more");
         } else if (!piped && downloaded) {
             downloaded = fail(piped.error(), "standard output");
+        } else if (downloaded && !pipe_->complete()) {
+            // Stopped when all was here, but not yet out: join() does not report what was asked for.
+            downloaded = fail(exit_code::interrupted, "interrupted");
         }
     }
     if (connection_) {
