@@ -84,6 +84,27 @@ TEST_CASE("transport: an end without data arrives", "[sim][transport]")
     });
 }
 
+TEST_CASE("transport: nothing can be written behind the end", "[sim][transport]")
+{
+    on_both([](ends& e) -> awaitable<void> {
+        auto s = co_await join_streams(e);
+        const auto first = co_await s.near.send->write_copy(as_bytes("all"));
+        REQUIRE(first);
+        s.near.send->finish();
+        const auto late = co_await s.near.send->write_copy(as_bytes("more"));
+        REQUIRE(!late);
+        CHECK(late.error() == std::errc::broken_pipe);
+        const auto acked = co_await s.near.send->acknowledged();
+        CHECK(acked);
+        const auto later = co_await s.near.send->write_copy(as_bytes("more"));
+        REQUIRE(!later);
+        CHECK(later.error() == std::errc::broken_pipe);
+        const auto got = co_await read_all(*s.far.recv);
+        REQUIRE(got);
+        CHECK(got.value().size() == 3);
+    });
+}
+
 TEST_CASE("transport: a reset carries its code and ends the reading", "[sim][transport]")
 {
     on_both([](ends& e) -> awaitable<void> {

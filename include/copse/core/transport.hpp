@@ -83,7 +83,8 @@ public:
 
     /// Queues `data` without copying it; its owner is released when the peer has acknowledged it.
     /// Completes when all of it is queued, which waits while the send buffer is full.
-    /// \par Errors `transport_errc::stream_stopped`, connection errors.
+    /// \par Errors `transport_errc::stream_stopped`, connection errors, std::errc::broken_pipe after
+    ///      finish(), also when it was called while this waited.
     /// \par Cancellation terminal: part of the data may be queued.
     virtual awaitable<result<void>> write(shared_bytes data) = 0;
     /// Copies `data` and queues it. \param data must outlive the awaitable.

@@ -26,6 +26,7 @@ public:
         for (;;) {
             const std::error_code failed = failure();
             if (failed) co_return failed;
+            if (s_->fin_wanted) co_return make_error_code(std::errc::broken_pipe);
             if (data.bytes.empty()) co_return outcome::success();
             const std::uint64_t buffered = s_->queued_end - s_->acked;
             if (buffered < limit_) {

@@ -22,6 +22,7 @@ public:
         for (;;) {
             const std::error_code failed = failure();
             if (failed) co_return failed;
+            if (s_->fin_wanted) co_return make_error_code(std::errc::broken_pipe);
             if (data.bytes.empty()) co_return outcome::success();
             const std::uint64_t buffered = s_->queued_end - s_->acked;
             const std::size_t limit = end_->own_.send_buffer;
