@@ -20,20 +20,23 @@ namespace copse::sim {
 /// What goes wrong on a disk. Chances are thousandths of the calls concerned.
 struct disk_options {
     std::uint64_t capacity = std::uint64_t{1} << 40;  ///< bytes of all files together
-    unsigned read_error = 0;                          ///< EIO
+    unsigned read_error = 0;                          ///< EIO, nothing read
+    unsigned short_read = 0;                          ///< EIO behind a part that was read
     unsigned write_error = 0;                         ///< EIO, nothing written
-    unsigned sync_error = 0;  ///< EIO; what was not synced is lost at once, as on Linux
-    unsigned bit_rot = 0;     ///< reads that find one bit of the file flipped, for good
+    unsigned short_write = 0;  ///< EIO behind a part that was written; so ENOSPC, always
+    unsigned sync_error = 0;   ///< EIO; what was not synced is lost at once, as on Linux
+    unsigned bit_rot = 0;      ///< reads that find one bit of the file flipped, for good
 };
 
 /// How often things happened to a disk.
 struct disk_statistics {
-    std::uint64_t reads = 0;    ///< calls that read data
-    std::uint64_t changes = 0;  ///< writes, truncations, names made, renamed and removed, syncs
-    std::uint64_t syncs = 0;    ///< of files and directories
-    std::uint64_t failed = 0;   ///< calls that failed by chance or for want of space
-    std::uint64_t rotten = 0;   ///< bits flipped
-    std::uint64_t crashes = 0;  ///< crash() calls
+    std::uint64_t reads = 0;      ///< calls that read data
+    std::uint64_t changes = 0;    ///< writes, truncations, names made, renamed and removed, syncs
+    std::uint64_t syncs = 0;      ///< of files and directories
+    std::uint64_t failed = 0;     ///< calls that failed by chance or for want of space
+    std::uint64_t shortened = 0;  ///< of these: after a part of the data was read or written
+    std::uint64_t rotten = 0;     ///< bits flipped
+    std::uint64_t crashes = 0;    ///< crash() calls
     std::uint64_t sectors_lost = 0;  ///< written, not synced, gone after a crash
     std::uint64_t sectors_kept = 0;  ///< the same, but there
     std::uint64_t names_lost = 0;    ///< changes of names undone by a crash
@@ -51,8 +54,10 @@ public:
     /// The disk as programs of the machine's current life see it. After the crash all calls fail.
     [[nodiscard]] std::unique_ptr<file_system> mount();
 
-    /// Loses what was not synced: of each write any sectors, in any combination; of changes of names in
-    /// a directory all behind a random one. Call it together with machine::crash().
+    /// Loses what was not synced: of each write any sectors, in any combination (so writes are torn and
+    /// reordered; of several to one sector any may be the last that is there); of changes of names in
+    /// a directory all behind a random one, but a rename as a whole or not at all. Call it together with
+    /// machine::crash().
     void crash();
     /// Flips one random bit of a file. False when there is none.
     bool rot(const std::string& path);
@@ -64,7 +69,7 @@ public:
     /// Counts since the beginning.
     [[nodiscard]] const disk_statistics& statistics() const noexcept { return statistics_; }
     /// Bytes of all files together.
-    [[nodiscard]] std::uint64_t used_bytes() const noexcept { return used_; }
+    [[nodiscard]] std::uint64_t used_bytes() const;
 
     /// Unit in which writes are lost or kept.
     static constexpr std::size_t sector_bytes = 512;
@@ -79,7 +84,9 @@ private:
     std::shared_ptr<node> find(const std::string& path) const;
     std::shared_ptr<node> parent_of(const std::string& path, std::error_code& why) const;
     void crash_node(node& n);
-    void crash_names(node& n);
+    void crash_names();
+    void keep_names(node& n);
+    std::vector<std::shared_ptr<node>> directories() const;
 
     world& world_;
     machine& machine_;
@@ -87,7 +94,7 @@ private:
     std::shared_ptr<node> root_;
     std::uint64_t next_inode_ = 1;
     std::uint64_t boots_ = 1;
-    std::uint64_t used_ = 0;
+    std::uint64_t renames_ = 0;
     disk_statistics statistics_;
 };
 

@@ -15,7 +15,7 @@ namespace copse::sim {
 struct disk::name_change {
     std::string name;
     std::shared_ptr<node> before;
-    bool joined = false;  ///< to the change before it: a rename is one step
+    std::uint64_t rename = 0;  ///< both changes of a rename have its number
 };
 
 struct disk::node {
@@ -33,10 +33,10 @@ struct disk::node {
     std::map<std::string, std::shared_ptr<node>> entries;
     std::vector<name_change> unsynced;
 
-    void set(const std::string& name, std::shared_ptr<node> to)
+    void set(const std::string& name, std::shared_ptr<node> to, std::uint64_t rename = 0)
     {
         const auto at = entries.find(name);
-        unsynced.push_back({name, at == entries.end() ? nullptr : at->second, false});
+        unsynced.push_back({name, at == entries.end() ? nullptr : at->second, rename});
         if (to) entries[name] = std::move(to);
         else entries.erase(name);
     }
@@ -77,14 +77,21 @@ public:
             return detail::io_error();
         }
         if (disk_.random_.happens(disk_.options.bit_rot)) rot(disk_, *node_);
+        const std::uint64_t there = node_->data.size();
+        std::uint64_t end = offset;
+        for (const byte_span part : parts) end += part.size();
+        end = std::min(end, there);
+        const bool cut = offset < end && disk_.random_.happens(disk_.options.short_read);
+        if (cut) end = offset + disk_.random_.below(end - offset);
         std::size_t total = 0;
         for (const byte_span part : parts) {
-            if (offset >= node_->data.size()) break;
-            const auto n = std::min<std::size_t>(part.size(), node_->data.size() - offset);
+            if (offset >= end) break;
+            const auto n = std::min<std::size_t>(part.size(), end - offset);
             std::memcpy(part.data(), node_->data.data() + offset, n);
             offset += n;
             total += n;
         }
+        if (cut) return fail_short();
         return total;
     }
 
@@ -98,11 +105,12 @@ public:
             return detail::io_error();
         }
         if (data.empty()) return outcome::success();
-        const std::uint64_t end = offset + data.size();
-        if (end > node_->data.size()) COPSE_TRYV(resize(end));
-        std::memcpy(node_->data.data() + offset, data.data(), data.size());
-        touch(offset, end);
-        return outcome::success();
+        if (disk_.random_.happens(disk_.options.short_write)) {
+            const auto part = static_cast<std::size_t>(disk_.random_.below(data.size()));
+            COPSE_TRYV(put(data.first(part), offset));
+            return fail_short();
+        }
+        return put(data, offset);
     }
 
     result<std::uint64_t> size() const override
@@ -115,10 +123,7 @@ public:
     {
         if (!life_.alive()) return detail::io_error();
         if (const std::error_code ec = disk_.change()) return ec;
-        const std::uint64_t before = node_->data.size();
-        COPSE_TRYV(resize(size));
-        touch(std::min(before, size), std::max(before, size));
-        return outcome::success();
+        return resize(size);
     }
 
     result<void> sync() override
@@ -156,23 +161,61 @@ public:
     }
 
 private:
+    std::error_code fail_short()
+    {
+        ++disk_.statistics_.failed;
+        ++disk_.statistics_.shortened;
+        return detail::io_error();
+    }
+
+    // Bytes that the file may still grow by.
+    [[nodiscard]] std::uint64_t room() const
+    {
+        const std::uint64_t used = disk_.used_bytes();
+        return disk_.options.capacity - std::min(used, disk_.options.capacity);
+    }
+
+    // A full disk takes what fits, as systems do.
+    result<void> put(byte_view data, std::uint64_t offset)
+    {
+        std::uint64_t end = offset + data.size();
+        const std::uint64_t before = node_->data.size();
+        const bool full = end > before && end - before > room();
+        if (full) end = before + room();
+        if (end > offset) {
+            touch(offset, end);
+            if (end > before) node_->data.resize(end);
+            std::memcpy(node_->data.data() + offset, data.data(), end - offset);
+        }
+        if (!full) return outcome::success();
+        ++disk_.statistics_.failed;
+        if (end > offset) ++disk_.statistics_.shortened;
+        return make_error_code(std::errc::no_space_on_device);
+    }
+
     result<void> resize(std::uint64_t size)
     {
         const std::uint64_t before = node_->data.size();
-        if (size > before && disk_.used_ + (size - before) > disk_.options.capacity) {
+        if (size > before && size - before > room()) {
             ++disk_.statistics_.failed;
             return make_error_code(std::errc::no_space_on_device);
         }
-        disk_.used_ += size - before;
+        touch(std::min(before, size), std::max(before, size));
         node_->data.resize(size);
         return outcome::success();
     }
 
+    // About to be changed. What was written there and not synced may have reached the platter by itself.
     void touch(std::uint64_t from, std::uint64_t end)
     {
         node_->modified_ns = disk_.world_.wall().count();
         for (std::uint64_t s = from / sector_bytes; s * sector_bytes < end; ++s) {
-            node_->dirty.insert(s);
+            if (node_->dirty.insert(s).second || !disk_.random_.happens(500)) continue;
+            const std::uint64_t at = s * sector_bytes;
+            if (at >= node_->data.size()) continue;
+            const auto n = std::min<std::size_t>(sector_bytes, node_->data.size() - at);
+            if (node_->durable.size() < at + n) node_->durable.resize(at + n);
+            std::memcpy(node_->durable.data() + at, node_->data.data() + at, n);
         }
     }
 
@@ -270,9 +313,9 @@ public:
         const auto target = disk_.parent_of(to, why);
         if (!target) return why;
         const auto source = disk_.parent_of(from, why);
-        target->set(detail::split_path(to).second, moved);
-        source->set(detail::split_path(from).second, nullptr);
-        source->unsynced.back().joined = source == target;
+        const std::uint64_t number = ++disk_.renames_;
+        target->set(detail::split_path(to).second, moved, number);
+        source->set(detail::split_path(from).second, nullptr, number);
         return outcome::success();
     }
 
@@ -287,7 +330,7 @@ public:
             ++disk_.statistics_.failed;
             return detail::io_error();
         }
-        found->unsynced.clear();
+        disk_.keep_names(*found);
         return outcome::success();
     }
 
@@ -330,7 +373,6 @@ private:
         std::error_code why;
         const auto parent = disk_.parent_of(path, why);
         if (!parent) return why;
-        disk_.used_ -= found->data.size();
         parent->set(detail::split_path(path).second, nullptr);
         return outcome::success();
     }
@@ -392,11 +434,52 @@ bool disk::rot(const std::string& path)
     return true;
 }
 
+std::uint64_t disk::used_bytes() const
+{
+    std::uint64_t sum = 0;
+    for (const auto& d : directories()) {
+        for (const auto& [name, entry] : d->entries) sum += entry->data.size();
+    }
+    return sum;
+}
+
+// All of them, parents first.
+std::vector<std::shared_ptr<disk::node>> disk::directories() const
+{
+    std::vector<std::shared_ptr<node>> out{root_};
+    for (std::size_t i = 0; i < out.size(); ++i) {
+        const auto at = out[i];
+        for (const auto& [name, entry] : at->entries) {
+            if (entry->kind == file_kind::directory) out.push_back(entry);
+        }
+    }
+    return out;
+}
+
+// The changes of a directory are on the platter, and with a rename what it did elsewhere, as in a journal.
+void disk::keep_names(node& n)
+{
+    std::vector<node*> todo{&n};
+    const auto all = directories();
+    while (!todo.empty()) {
+        node* const one = todo.back();
+        todo.pop_back();
+        const auto kept = std::exchange(one->unsynced, {});
+        for (const name_change& change : kept) {
+            if (change.rename == 0) continue;
+            for (const auto& d : all) {
+                const bool other = std::ranges::any_of(
+                    d->unsynced, [&](const name_change& c) { return c.rename == change.rename; });
+                if (other) todo.push_back(d.get());
+            }
+        }
+    }
+}
+
 // Each sector that was not synced is on the platter or not. The size is the new one or the old one;
 // sectors between that were lost read as zeros.
 void disk::crash_node(node& n)
 {
-    const std::uint64_t before = n.data.size();
     const bool new_size = n.data.size() != n.durable.size() && random_.happens(500);
     if (new_size) n.durable.resize(n.data.size());
     for (const std::uint64_t sector : n.dirty) {
@@ -413,16 +496,35 @@ void disk::crash_node(node& n)
     }
     n.dirty.clear();
     n.data = n.durable;
-    used_ = used_ - before + n.data.size();
 }
 
-// Names come back in the order in which they were changed, up to a random change.
-void disk::crash_names(node& n)
+// In each directory the changes are undone back to a random one; if a half of a rename is, so is the other.
+void disk::crash_names()
 {
-    if (!n.unsynced.empty()) {
-        std::uint64_t kept = random_.below(n.unsynced.size() + 1);
-        if (kept < n.unsynced.size() && n.unsynced[kept].joined) ++kept;
-        while (n.unsynced.size() > kept) {
+    const auto all = directories();
+    std::vector<std::size_t> kept;
+    for (const auto& d : all) {
+        kept.push_back(d->unsynced.empty() ? 0 : random_.below(d->unsynced.size() + 1));
+    }
+    std::set<std::uint64_t> undone;
+    for (bool more = true; more;) {
+        more = false;
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            const auto& changes = all[i]->unsynced;
+            for (std::size_t c = 0; c < changes.size(); ++c) {
+                if (changes[c].rename == 0) continue;
+                if (c >= kept[i]) {
+                    more = undone.insert(changes[c].rename).second || more;
+                } else if (undone.contains(changes[c].rename)) {
+                    kept[i] = c;
+                    more = true;
+                }
+            }
+        }
+    }
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        node& n = *all[i];
+        while (n.unsynced.size() > kept[i]) {
             name_change& last = n.unsynced.back();
             if (last.before) n.entries[last.name] = std::move(last.before);
             else n.entries.erase(last.name);
@@ -431,11 +533,6 @@ void disk::crash_names(node& n)
         }
         n.unsynced.clear();
     }
-    for (const auto& [name, entry] : n.entries) {
-        entry->locked = false;
-        if (entry->kind == file_kind::directory) crash_names(*entry);
-        else crash_node(*entry);
-    }
 }
 
 void disk::crash()
@@ -443,7 +540,14 @@ void disk::crash()
     world_.record("disk crash", machine_.name());
     ++statistics_.crashes;
     ++boots_;
-    crash_names(*root_);
+    crash_names();
+    for (const auto& d : directories()) {
+        d->unsynced.clear();  // also of a directory whose removal was undone
+        for (const auto& [name, entry] : d->entries) {
+            entry->locked = false;
+            if (entry->kind == file_kind::regular) crash_node(*entry);
+        }
+    }
 }
 
 }  // namespace copse::sim
