@@ -131,6 +131,8 @@ public:
 
     /// Cuts (or joins again) the way between two hosts, both directions.
     void partition(const host& a, const host& b, bool cut);
+    /// The same for one direction: what the other sends still arrives.
+    void partition_one_way(const host& from, const host& to, bool cut);
     /// Every datagram of what is under way now is lost.
     void drop_all() noexcept { ++epoch_; }
 
@@ -150,13 +152,12 @@ private:
     host* translate_in(flight& f);
     bool lane_delay(host::lane& lane, const link_options& o, std::size_t bytes,
                     std::chrono::nanoseconds start, std::chrono::nanoseconds& arrival);
-    static std::pair<std::size_t, std::size_t> pair_of(const host& a, const host& b);
 
     world& world_;
     rng random_;
     std::vector<std::unique_ptr<host>> hosts_;
     std::map<std::array<std::uint8_t, 4>, host*> by_ip_;
-    std::set<std::pair<std::size_t, std::size_t>> cut_;
+    std::set<std::pair<std::size_t, std::size_t>> cut_;  ///< machines: from, to
     network_statistics statistics_;
     std::uint64_t epoch_ = 0;
 };

@@ -176,16 +176,18 @@ host& network::add_host(machine& m, nat_kind nat)
     return *hosts_.back();
 }
 
-std::pair<std::size_t, std::size_t> network::pair_of(const host& a, const host& b)
-{
-    return std::minmax(a.machine_.index(), b.machine_.index());
-}
-
 void network::partition(const host& a, const host& b, bool cut)
 {
-    world_.record(cut ? "cut" : "join", a.machine_.name() + " " + b.machine_.name());
-    if (cut) cut_.insert(pair_of(a, b));
-    else cut_.erase(pair_of(a, b));
+    partition_one_way(a, b, cut);
+    partition_one_way(b, a, cut);
+}
+
+void network::partition_one_way(const host& from, const host& to, bool cut)
+{
+    world_.record(cut ? "cut" : "join", from.machine_.name() + " " + to.machine_.name());
+    const std::pair way(from.machine_.index(), to.machine_.index());
+    if (cut) cut_.insert(way);
+    else cut_.erase(way);
 }
 
 void network::send(host& from, std::uint16_t port, const outgoing_datagrams& out)
@@ -244,7 +246,7 @@ void network::send_one(host& from, flight f)
     if (!translate_out(from, f)) return;
     host* const to = translate_in(f);
     if (!to) return;
-    if (cut_.contains(pair_of(from, *to))) {
+    if (cut_.contains({from.machine_.index(), to->machine_.index()})) {
         ++statistics_.partitioned;
         return;
     }
@@ -271,14 +273,20 @@ void network::send_one(host& from, flight f)
     if (twice) ++statistics_.duplicated;
     for (int copies = twice ? 2 : 1; copies > 0; --copies) {
         std::chrono::nanoseconds middle{};
-        std::chrono::nanoseconds end{};
-        if (!lane_delay(from.up_lane_, from.up, f.bytes.size(), world_.now(), middle) ||
-            !lane_delay(to->down_lane_, to->down, f.bytes.size(), middle, end)) {
+        if (!lane_delay(from.up_lane_, from.up, f.bytes.size(), world_.now(), middle)) {
             ++statistics_.queue_full;
             continue;
         }
+        // The second link sees datagrams in the order in which they leave the first ones.
         auto shared = std::make_shared<flight>(f);
-        world_.at(end, [this, shared] { arrive(*shared); });
+        world_.at(middle, [this, to, shared] {
+            std::chrono::nanoseconds end{};
+            if (!lane_delay(to->down_lane_, to->down, shared->bytes.size(), world_.now(), end)) {
+                ++statistics_.queue_full;
+                return;
+            }
+            world_.at(end, [this, shared] { arrive(*shared); });
+        });
     }
 }
 
