@@ -6,4 +6,5 @@
 #include <copse/sim/impl/memory_steps.ipp>
 #include <copse/sim/impl/memory_transport.ipp>
 #include <copse/sim/impl/network.ipp>
+#include <copse/sim/impl/pool.ipp>
 #include <copse/sim/impl/world.ipp>
