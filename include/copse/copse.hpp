@@ -32,6 +32,8 @@
 #include <copse/core/entropy.hpp>
 #include <copse/core/error.hpp>
 #include <copse/core/file.hpp>
+#include <copse/core/limits.hpp>
+#include <copse/core/memory.hpp>
 #include <copse/core/offload.hpp>
 #include <copse/core/rate_limit.hpp>
 #include <copse/core/result.hpp>
