@@ -3,6 +3,7 @@
 
 #include <copse/core/bytes.hpp>
 #include <copse/core/credit.hpp>
+#include <copse/core/memory.hpp>
 
 #include <cstddef>
 #include <optional>
@@ -11,8 +12,9 @@
 
 namespace copse::disk {
 
-/// Lends aligned buffers (`direct_alignment`) and never more than its capacity in all. Buffers of the
-/// pool's extent size are kept for reuse, since fresh pages cost more than a copy.
+/// Lends aligned buffers (`direct_alignment`) and never more than its capacity in all, which it reserves
+/// when it is made. Buffers of the pool's extent size are kept for reuse, since fresh pages cost more
+/// than a copy.
 /// \par Threads one executor; the bytes of a buffer may be used by one other thread at a time.
 /// \par Lifetime must outlive its buffers.
 class leaf_pool {
@@ -75,10 +77,13 @@ public:
         ~waiter() = default;
     };
 
-    /// \param name          a literal, for tables of limits.
+    /// \param name          a literal, for the table of limits.
     /// \param capacity      bytes lent at the same time; at least one extent.
     /// \param extent_bytes  size of the buffers that are kept for reuse.
-    leaf_pool(const char* name, std::size_t capacity, std::size_t extent_bytes);
+    /// \param memory        what the capacity is reserved of; must outlive it.
+    /// \throws std::system_error (std::errc::not_enough_memory) when `memory` has no room for it.
+    leaf_pool(const char* name, std::size_t capacity, std::size_t extent_bytes,
+              memory_budget& memory = process_memory());
     leaf_pool(const leaf_pool&) = delete;
     leaf_pool& operator=(const leaf_pool&) = delete;
     ~leaf_pool();
@@ -103,6 +108,7 @@ public:
 private:
     void give_back(std::byte* data, std::size_t size) noexcept;
 
+    memory_share reserved_;
     budget budget_;
     std::size_t extent_bytes_;
     std::vector<std::byte*> free_;

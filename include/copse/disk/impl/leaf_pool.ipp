@@ -6,6 +6,7 @@
 #include <cassert>
 #include <cstddef>
 #include <new>
+#include <system_error>
 
 namespace copse::disk {
 
@@ -21,10 +22,14 @@ inline std::size_t round_up(std::size_t bytes) noexcept
 
 }  // namespace detail
 
-leaf_pool::leaf_pool(const char* name, std::size_t capacity, std::size_t extent_bytes)
-    : budget_(name, capacity), extent_bytes_(detail::round_up(extent_bytes))
+leaf_pool::leaf_pool(const char* name, std::size_t capacity, std::size_t extent_bytes,
+                     memory_budget& memory)
+    : reserved_(memory.try_reserve(capacity)),
+      budget_(name, capacity),
+      extent_bytes_(detail::round_up(extent_bytes))
 {
     assert(capacity >= extent_bytes_);
+    if (!reserved_) throw std::system_error(make_error_code(std::errc::not_enough_memory), name);
 }
 
 leaf_pool::~leaf_pool()
