@@ -6,6 +6,7 @@
 #include <copse/core/asio.hpp>
 #include <copse/core/datagram.hpp>
 #include <copse/core/duration.hpp>
+#include <copse/core/memory.hpp>
 #include <copse/core/result.hpp>
 #include <copse/core/transport.hpp>
 #include <copse/quic/dial_report.hpp>
@@ -53,10 +54,18 @@ struct endpoint_options {
     std::size_t local_stream_window = 256U << 10;
     /// Most credit that all streams we open on one connection may hold together.
     std::size_t local_windows_total = 8U << 20;
-    /// Most receive credit of all connections of the endpoint together.
+    /// Most receive credit of all connections of the endpoint together, and what they queue of datagrams.
     std::size_t receive_budget = std::size_t{1} << 30;
-    /// Bytes a stream queues for sending before write() waits.
+    /// Bytes a stream queues for sending, those not yet acknowledged included, before write() waits.
     std::size_t send_buffer = 2U << 20;
+    /// The same for all streams of a connection together, 64 bytes more for each part that is queued.
+    /// At least 64 KiB.
+    std::size_t connection_send_buffer = 16U << 20;
+    /// The same for all connections of the endpoint, and their datagrams. Each connection has 64 KiB of
+    /// it for itself, so that none ever waits for another.
+    std::size_t send_budget = std::size_t{1} << 30;
+    /// What the memory of all this is reserved of; null: process_memory(). Must outlive the endpoint.
+    memory_budget* memory = nullptr;
     /// Streams a peer may have open at once, of each kind.
     std::uint64_t max_remote_streams = 100;
     /// One-way streams that a peer may open on one connection beyond the first, in all: ngtcp2 before
@@ -117,7 +126,8 @@ private:
 class endpoint {
 public:
     /// Binds the sockets and starts receiving.
-    /// \par Errors the system's codes of bind.
+    /// \par Errors the system's codes of bind, std::errc::not_enough_memory when `options.memory` has no
+    ///      room for the endpoint's own buffers (1 MiB).
     static result<endpoint> make(executor ex, endpoint_options options);
     /// The same over datagram paths made elsewhere (simulation).
     static result<endpoint> make(executor ex, endpoint_options options,

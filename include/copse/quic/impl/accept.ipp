@@ -47,7 +47,8 @@ void endpoint::state::accept(std::size_t index, byte_view datagram, const ngtcp2
         refuse(index, header, in, NGTCP2_CONNECTION_REFUSED);
         return;
     }
-    if (connections.size() >= options.max_connections) {
+    credit place = places.try_take(1);
+    if (!place) {
         ++counted.refused_full;
         refuse(index, header, in, NGTCP2_CONNECTION_REFUSED);
         return;
@@ -71,7 +72,7 @@ void endpoint::state::accept(std::size_t index, byte_view datagram, const ngtcp2
             return;
         }
     }
-    const bool loaded = handshakes >= options.retry_above;
+    const bool loaded = handshake_places.used() >= options.retry_above;
     if (loaded && !flooded) ++counted.floods;
     flooded = loaded;
     if (!validated && (options.retry == retry_policy::always ||
@@ -79,7 +80,8 @@ void endpoint::state::accept(std::size_t index, byte_view datagram, const ngtcp2
         send_retry(index, header, path, in);
         return;
     }
-    if (handshakes >= options.max_handshakes) {
+    credit handshake_place = handshake_places.try_take(1);
+    if (!handshake_place) {
         ++counted.dropped_handshakes;  // the dialler sends it again
         return;
     }
@@ -94,7 +96,8 @@ void endpoint::state::accept(std::size_t index, byte_view datagram, const ngtcp2
     connections.emplace(c->serial_, c);
     c->source_ = source;
     ++sources[source];
-    ++handshakes;
+    c->place_ = std::move(place);
+    c->handshake_place_ = std::move(handshake_place);
     if (!c->start_server(header, index, in.to, in.from, names, validated ? &original : nullptr)) {
         ++counted.refused_full;
         c->close(NGTCP2_CONNECTION_REFUSED, {}, false);
@@ -141,12 +144,14 @@ void endpoint::state::established(const std::shared_ptr<detail::connection_state
         ++counted.dialled;
         return;
     }
-    --handshakes;
+    c->handshake_place_.reset();
     for (const auto& l : listeners) {
         if (l->alpn != c->alpn_) continue;
-        if (l->closed || l->waiting.size() >= options.accept_backlog) break;
+        if (l->closed) break;
+        credit place = l->places.try_take(1);
+        if (!place) break;
         auto handle = std::make_shared<detail::connection_handle>(c, options.send_buffer);
-        l->waiting.push_back({c->serial_, std::move(handle)});
+        l->waiting.push_back({c->serial_, std::move(handle), std::move(place)});
         l->changed.notify_all();
         ++counted.accepted;
         return;

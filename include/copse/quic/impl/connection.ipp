@@ -116,7 +116,8 @@ connection_state::connection_state(endpoint::state& owner, std::uint64_t serial,
       open_changed_(ex_),
       incoming_changed_(ex_),
       closed_changed_(ex_),
-      windows_("quic local stream windows", owner.options.local_windows_total)
+      windows_("quic: stream windows", owner.options.local_windows_total),
+      sending_("quic: send queue of a connection", owner.options.connection_send_buffer)
 {
     ref_.get_conn = [](ngtcp2_crypto_conn_ref* r) {
         return static_cast<tls_peer*>(r->user_data)->conn;
@@ -195,12 +196,20 @@ void connection_state::start(ngtcp2_conn* conn)
         conn_, static_cast<ngtcp2_duration>(owner_->options.keep_alive.count()));
 }
 
+// What a connection needs before it exists: credit that it will promise, and room to answer.
+result<void> connection_state::reserve()
+{
+    reserved_ = owner_->receive_budget.try_take(owner_->options.connection_window);
+    send_reserved_ = owner_->send_budget.try_take(least_send_room);
+    if (!reserved_ || !send_reserved_) return transport_errc::limit_reached;
+    return outcome::success();
+}
+
 result<void> connection_state::start_client(const endpoint_id& peer, std::string_view alpn,
                                             std::size_t socket, const socket_address& remote)
 {
     const endpoint_options& o = owner_->options;
-    reserved_ = owner_->receive_budget.try_take(o.connection_window);
-    if (!reserved_) return transport_errc::limit_reached;
+    COPSE_TRYV(reserve());
     peer_id_ = peer;
     peer_.expected = peer;
     alpn_ = alpn;
@@ -236,8 +245,7 @@ result<void> connection_state::start_server(const ngtcp2_pkt_hd& header, std::si
                                             const ngtcp2_cid* retried)
 {
     const endpoint_options& o = owner_->options;
-    reserved_ = owner_->receive_budget.try_take(o.connection_window);
-    if (!reserved_) return transport_errc::limit_reached;
+    COPSE_TRYV(reserve());
     remote_ = remote;
     socket_ = socket;
     local_ = local;
@@ -318,14 +326,18 @@ void connection_state::end(close_reason why, closing_connection record)
     streams_.clear();
     ready_.clear();
     failed_sinks_.clear();
+    starved_.clear();
     if (datagrams_) {
         datagrams_->out.clear();
+        datagrams_->out_reserved.reset();
+        datagrams_->in_reserved.reset();
         datagrams_->changed.notify_all();
     }
     ::ngtcp2_conn_del(std::exchange(conn_, nullptr));
     ::gnutls_deinit(std::exchange(session_, nullptr));
     qlog_.reset();
     reserved_.reset();
+    send_reserved_.reset();
     established_changed_.notify_all();
     open_changed_.notify_all();
     incoming_changed_.notify_all();

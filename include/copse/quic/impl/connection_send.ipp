@@ -11,11 +11,65 @@
 
 namespace copse::quic::detail {
 
-void connection_state::queue_data(stream_state& s, shared_bytes data)
+// ---- what is queued, and the room for it -----------------------------------------------------------
+//
+// A connection reserves room of the endpoint's budget as it needs it and gives it back as peers
+// acknowledge, but always keeps `least_send_room`: a writer that finds none waits for acknowledgements
+// of its own connection and never for other connections.
+
+inline constexpr std::size_t send_room_step = 256U << 10;
+
+std::size_t connection_state::queue_data(const std::shared_ptr<stream_state>& s,
+                                         const shared_bytes& data, std::size_t most)
 {
-    s.queued_end += data.bytes.size();
-    s.chunks.push_back(std::move(data));
-    want_send(s);
+    const std::size_t wanted = std::min(most, data.bytes.size());
+    const std::size_t room = send_room(chunk_cost(wanted));
+    if (room <= chunk_cost(0)) {
+        const bool ours = sending_.available() <= chunk_cost(0);
+        (ours ? sending_ : owner_->send_budget).count_refusal();
+        if (!std::exchange(s->starved, true)) starved_.push_back(s);
+        return 0;
+    }
+    const std::size_t n = std::min(wanted, room - chunk_cost(0));
+    s->room.absorb(sending_.try_take(chunk_cost(n)));
+    s->queued_end += n;
+    s->chunks.push_back({data.owner, data.bytes.first(n)});
+    want_send(*s);
+    return n;
+}
+
+// How much of `wanted` there is; reserves more when it can.
+std::size_t connection_state::send_room(std::size_t wanted) noexcept
+{
+    wanted = std::min(wanted, sending_.available());
+    const std::size_t needed = sending_.used() + wanted;
+    const std::size_t reserved = send_reserved_.amount();
+    if (needed > reserved) {
+        const std::size_t more = std::max(needed - reserved, send_room_step);
+        send_reserved_.absorb(
+            owner_->send_budget.take_up_to(std::min(more, sending_.capacity() - reserved)));
+    }
+    return std::min(wanted, send_reserved_.amount() - sending_.used());
+}
+
+void connection_state::release_room(stream_state& s, std::size_t cost)
+{
+    s.room.give_back(cost);
+    const std::size_t free = send_reserved_.amount() - sending_.used();
+    if (free >= 2 * send_room_step)
+        send_reserved_.give_back(
+            std::min(free - send_room_step, send_reserved_.amount() - least_send_room));
+    if (!starved_.empty()) feed_starved();
+}
+
+// Not for every byte, or each of many writers would be woken by each packet's acknowledgement.
+void connection_state::feed_starved()
+{
+    if (send_reserved_.amount() - sending_.used() < least_send_room / 2) return;
+    for (const auto& s : std::exchange(starved_, {})) {
+        s->starved = false;
+        s->send_changed.notify_all();
+    }
 }
 
 void connection_state::want_send(stream_state& s)
@@ -54,8 +108,10 @@ int connection_state::on_acked(std::uint64_t offset, std::uint64_t length, strea
 void connection_state::release_acked(stream_state& s)
 {
     while (s.next_chunk > 0 && s.base + s.chunks.front().bytes.size() <= s.acked) {
-        s.base += s.chunks.front().bytes.size();
+        const std::size_t size = s.chunks.front().bytes.size();
+        s.base += size;
         s.chunks.pop_front();
+        release_room(s, chunk_cost(size));
         --s.next_chunk;
     }
 }
@@ -77,9 +133,12 @@ void connection_state::drop_unsent(stream_state& s)
 {
     if (s.next_position > 0) {
         shared_bytes& partial = s.chunks[s.next_chunk++];
-        partial.bytes = partial.bytes.first(std::exchange(s.next_position, 0));
+        const std::size_t sent = std::exchange(s.next_position, 0);
+        release_room(s, partial.bytes.size() - sent);
+        partial.bytes = partial.bytes.first(sent);
     }
-    s.chunks.erase(s.chunks.begin() + static_cast<std::ptrdiff_t>(s.next_chunk), s.chunks.end());
+    for (; s.chunks.size() > s.next_chunk; s.chunks.pop_back())
+        release_room(s, chunk_cost(s.chunks.back().bytes.size()));
     s.queued_end = s.sent_end;
     release_acked(s);
     s.send_changed.notify_all();
@@ -89,6 +148,8 @@ void connection_state::drop_unsent(stream_state& s)
 void connection_state::drop_chunks(stream_state& s)
 {
     s.chunks.clear();
+    release_room(s, s.room.amount());
+    s.room.reset();
     s.next_chunk = 0;
     s.next_position = 0;
     s.send_changed.notify_all();

@@ -47,7 +47,9 @@ result<void> connection_state::send_datagram(shared_bytes data)
     if (data.bytes.size() > most) return make_error_code(std::errc::message_size);
     datagram_queues& queues = datagrams();
     const std::size_t cost = datagram_cost(data.bytes);
-    if (queues.out_bytes + cost > owner_->options.datagram_send_buffer) {
+    const std::size_t buffer = owner_->options.datagram_send_buffer;
+    if (!queues.out_reserved) queues.out_reserved = owner_->send_budget.try_take(buffer);
+    if (!queues.out_reserved || queues.out_bytes + cost > buffer) {
         return transport_errc::limit_reached;
     }
     queues.out_bytes += cost;
@@ -60,9 +62,15 @@ void connection_state::on_datagram(byte_view data)
 {
     ++counted_.datagrams_received;
     datagram_queues& queues = datagrams();
+    const std::size_t buffer = owner_->options.datagram_receive_buffer;
+    if (!queues.in_reserved) queues.in_reserved = owner_->receive_budget.try_take(buffer);
+    if (!queues.in_reserved) {
+        ++counted_.datagrams_dropped_received;
+        return;
+    }
     queues.in_bytes += datagram_cost(data);
     queues.in.push_back(shared_bytes::copy(data));
-    while (queues.in_bytes > owner_->options.datagram_receive_buffer) {
+    while (queues.in_bytes > buffer) {
         queues.in_bytes -= datagram_cost(queues.in.front().bytes);
         queues.in.pop_front();
         ++counted_.datagrams_dropped_received;

@@ -104,12 +104,13 @@ inline awaitable<connection_result> dial(std::shared_ptr<dial_race> race, socket
 {
     endpoint::state& ep = *race->ep;
     if (ep.draining || ep.closing_down) co_return transport_errc::closed_locally;
-    if (ep.connections.size() >= ep.options.max_connections)
-        co_return transport_errc::limit_reached;
     // Not earlier: the network may have changed since the dial began.
     const auto socket = ep.socket_for(remote);
     if (!socket) co_return transport_errc::unreachable;
+    credit place = ep.places.try_take(1);
+    if (!place) co_return transport_errc::limit_reached;
     const auto c = std::make_shared<connection_state>(ep, ep.next_serial++, false);
+    c->place_ = std::move(place);
     ep.connections.emplace(c->serial_, c);
     ++ep.dials;
     c->race_won_ = race->won;

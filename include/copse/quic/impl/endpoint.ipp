@@ -12,10 +12,24 @@
 
 namespace copse::quic {
 
+namespace {
+
+memory_budget& memory_of(const endpoint_options& o)
+{
+    return o.memory ? *o.memory : process_memory();
+}
+
+}  // namespace
+
 endpoint::state::state(executor e, endpoint_options o)
     : ex(std::move(e)),
       options(std::move(o)),
-      receive_budget("quic receive credit", options.receive_budget),
+      receive_budget("quic: receive credit", options.receive_budget, memory_of(options),
+                     detail::memory_step),
+      send_budget("quic: send queues", options.send_budget, memory_of(options),
+                  detail::memory_step),
+      places("quic: connections", options.max_connections, limit_unit::count),
+      handshake_places("quic: handshakes", options.max_handshakes, limit_unit::count),
       work(ex),
       flush_wanted(ex),
       progress(ex),
@@ -28,10 +42,12 @@ endpoint::state::state(executor e, endpoint_options o)
 void endpoint::state::forget(detail::connection_state& c, detail::closing_connection record)
 {
     connections.erase(c.serial_);
-    if (!c.established()) {
-        --(c.server_ ? handshakes : dials);
-        if (!c.server_) ++counted.failed_dials;
+    if (!c.established() && !c.server_) {
+        --dials;
+        ++counted.failed_dials;
     }
+    c.place_.reset();
+    c.handshake_place_.reset();
     if (c.server_) {
         const auto source = sources.find(c.source_);
         if (--source->second == 0) sources.erase(source);
@@ -89,7 +105,10 @@ result<endpoint> endpoint::make(executor ex, endpoint_options options)
 result<endpoint> endpoint::make(executor ex, endpoint_options options,
                                 std::vector<std::unique_ptr<datagram_socket>> sockets)
 {
+    assert(options.connection_send_buffer >= detail::least_send_room);
     auto s = std::make_shared<state>(std::move(ex), std::move(options));
+    s->own_memory = memory_of(s->options).try_reserve(detail::endpoint_bytes);
+    if (!s->own_memory) return make_error_code(std::errc::not_enough_memory);
     COPSE_TRY(s->tls, detail::tls_context::make(s->options.identity));
     for (auto& socket : sockets) s->sockets.push_back(std::move(socket));
     for (std::size_t i = 0; i < s->sockets.size(); ++i) s->work.spawn(s->receive_loop(i));
@@ -141,7 +160,7 @@ listener endpoint::listen(std::string_view alpn)
 {
     assert(!alpn.empty() && alpn.size() <= max_alpn_bytes);
     assert(state_->listeners.size() < max_protocols);
-    auto l = std::make_shared<listener::state>(state_->ex);
+    auto l = std::make_shared<listener::state>(state_->ex, state_->options.accept_backlog);
     l->alpn = alpn;
     state_->listeners.push_back(l);
     return listener(std::move(l));
@@ -150,7 +169,7 @@ listener endpoint::listen(std::string_view alpn)
 endpoint_statistics endpoint::statistics() const noexcept
 {
     endpoint_statistics out = state_->counted;
-    out.handshaking = state_->handshakes;
+    out.handshaking = state_->handshake_places.used();
     out.dialling = state_->dials;
     out.connections = state_->connections.size() - out.handshaking - out.dialling;
     return out;

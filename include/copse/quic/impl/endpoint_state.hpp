@@ -22,6 +22,11 @@ namespace copse::quic {
 
 namespace detail {
 
+// What an endpoint itself needs: 8 sockets with 64 KiB each, two batches to send, 256 close packets.
+inline constexpr std::size_t endpoint_bytes = 1U << 20;
+// How much credit is reserved of the program's memory at once.
+inline constexpr std::size_t memory_step = 4U << 20;
+
 // Flushes or receive rounds between two visits to the reactor, so that other work gets its turn.
 inline constexpr unsigned rounds_per_yield = 8;
 
@@ -84,7 +89,11 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     bool own_sockets = false;  ///< bound by us, not handed in
     std::array<std::byte, 32> reset_secret{};
     std::array<std::uint8_t, 32> token_secret{};
+    memory_share own_memory;  ///< of the buffers below, of loops, and of close packets
     budget receive_budget;
+    budget send_budget;
+    budget places;            ///< of connections, both directions and handshakes together
+    budget handshake_places;  ///< of incoming ones that are pending
     scope work;
     event flush_wanted;
     event progress;  ///< a connection ended, or a full socket took what waited
@@ -96,7 +105,6 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     std::deque<std::shared_ptr<detail::connection_state>> dirty;
     std::vector<std::shared_ptr<listener::state>> listeners;
     std::map<socket_address, std::size_t> sources;  ///< incoming connections of each
-    std::size_t handshakes = 0;                     ///< incoming, pending
     std::size_t dials = 0;                          ///< outgoing, pending
     bool flooded = false;
     detail::timestamp answers_since = 0;

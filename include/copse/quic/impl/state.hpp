@@ -86,6 +86,8 @@ struct stream_state {
     // Sending. chunks[0] starts at `base`; bytes before `acked` are released.
     event send_changed;
     std::deque<shared_bytes> chunks;
+    credit room;           ///< what `chunks` cost, of the connection's send buffer
+    bool starved = false;  ///< a writer waits for room there
     std::uint64_t base = 0;
     std::uint64_t acked = 0;
     std::uint64_t queued_end = 0;   ///< offset behind the last byte queued
@@ -144,10 +146,21 @@ struct datagram_queues {
     std::deque<shared_bytes> in;
     std::size_t out_bytes = 0;  ///< in the measure of datagram_cost()
     std::size_t in_bytes = 0;
+    credit out_reserved;  ///< of the endpoint's budgets, from the first datagram on
+    credit in_reserved;
     bool turn = true;             ///< the next packet is theirs, though streams have data too
     std::uint64_t in_flight = 0;  ///< sent, neither acknowledged nor lost
     bool hurried = false;         ///< keep-alives follow the round trip
 };
+
+/// What a connection keeps of the endpoint's send budget: it never waits for others.
+inline constexpr std::size_t least_send_room = 64U << 10;
+
+/// What a part of a stream's data counts while it is queued.
+inline std::size_t chunk_cost(std::size_t bytes) noexcept
+{
+    return bytes + 64;
+}
 
 /// What a queued datagram counts: an empty one is not free.
 inline std::size_t datagram_cost(byte_view datagram) noexcept
@@ -160,14 +173,18 @@ inline std::size_t datagram_cost(byte_view datagram) noexcept
 namespace copse::quic {
 
 struct listener::state {
-    explicit state(const executor& ex) : changed(ex) {}
+    state(const executor& ex, std::size_t backlog)
+        : changed(ex), places("quic: accept backlog", backlog, limit_unit::count)
+    {}
 
     std::string alpn;
     event changed;
+    budget places;
     /// An accepted connection and what it is known by.
     struct accepted {
         std::uint64_t serial = 0;
         std::shared_ptr<connection> handle;
+        credit place;
     };
     std::deque<accepted> waiting;
     bool closed = false;
@@ -204,7 +221,10 @@ public:
 
     // Streams and closing, called by handles.
     std::shared_ptr<stream_state> open_stream(bool bidirectional, std::error_code& why);
-    void queue_data(stream_state& s, shared_bytes data);
+    /// Queues at most `most` of `data`, as there is room. \return how much; when 0, `send_changed` tells
+    /// of room.
+    std::size_t queue_data(const std::shared_ptr<stream_state>& s, const shared_bytes& data,
+                           std::size_t most);
     void want_send(stream_state& s);
     void reset_stream(stream_state& s, std::uint64_t code);
     void stop_stream(stream_state& s, std::uint64_t code);
@@ -265,6 +285,8 @@ public:
     std::unique_ptr<qlog_sink> qlog_;
     gnutls_session_t session_ = nullptr;  ///< null again when the handshake is complete
     post_handshake late_;
+    credit place_;             ///< among the connections of the endpoint
+    credit handshake_place_;   ///< of an incoming one, until it is established
     bool dirty_ = false;       ///< in the endpoint's list of connections to flush
     timestamp armed_ = never;  ///< its entry in the endpoint's deadlines
 
@@ -277,6 +299,10 @@ private:
     void release_acked(stream_state& s);
     void drop_unsent(stream_state& s);
     void drop_chunks(stream_state& s);
+    result<void> reserve();
+    [[nodiscard]] std::size_t send_room(std::size_t wanted) noexcept;
+    void release_room(stream_state& s, std::size_t cost);
+    void feed_starved();
     void settle_ends();
     void notice_stops();
     void free_place(std::int64_t id);
@@ -312,7 +338,10 @@ private:
     std::map<std::int64_t, std::shared_ptr<stream_state>> streams_;
     std::deque<std::shared_ptr<stream_state>> ready_;
     std::vector<std::shared_ptr<stream_state>> failed_sinks_;
+    std::deque<std::shared_ptr<stream_state>> starved_;  ///< whose writers wait for room
     budget windows_;           ///< what the streams we opened may hold together
+    budget sending_;           ///< what the streams' chunks may cost together
+    credit send_reserved_;     ///< of the endpoint's budget: at least what they cost
     credit reserved_;          ///< of the endpoint's budget: all credit ever given to the peer
     std::size_t granted_ = 0;  ///< connection credit beyond the first window
     std::size_t credit_since_flush_ = 0;

@@ -31,10 +31,9 @@ public:
             const std::uint64_t buffered = s_->queued_end - s_->acked;
             if (buffered < limit_) {
                 const auto room = static_cast<std::size_t>(limit_ - buffered);
-                const std::size_t n = std::min(room, data.bytes.size());
-                c_->queue_data(*s_, {data.owner, data.bytes.first(n)});
+                const std::size_t n = c_->queue_data(s_, data, room);
                 data.bytes = data.bytes.subspan(n);
-                continue;
+                if (n > 0) continue;
             }
             const std::error_code ec = co_await s_->send_changed.wait();
             if (ec) co_return ec;
