@@ -80,10 +80,11 @@ public:
     /// \return      How many were consumed. Fewer than given: a buffer is needed, an extent waits to be
     ///              taken, or the encoding has ended.
     /// \par Errors  `bao_errc::size_limit`, `bao_errc::parent_mismatch` (see where()); they repeat.
+    /// \throws std::bad_alloc; then it is `std::errc::not_enough_memory` that repeats.
     [[nodiscard]] result<std::size_t> push(byte_view in)
     {
         if (failed_) [[unlikely]]
-            return *failed_;
+            return failed_;
         std::size_t used = 0;
         while (wants_bytes()) {
             const std::size_t n = std::min(remaining_, in.size() - used);
@@ -94,10 +95,15 @@ public:
             remaining_ -= n;
             if (state_ == state::leaf) leaf_bytes_ += n;
             if (remaining_ != 0) break;
-            item_complete();
+            try {
+                item_complete();
+            } catch (...) {
+                failed_ = make_error_code(std::errc::not_enough_memory);
+                throw;
+            }
             if (failed_) [[unlikely]] {
                 consumed_ += used;
-                return *failed_;
+                return failed_;
             }
         }
         consumed_ += used;
@@ -167,7 +173,7 @@ public:
     ///              after `consumed()` bytes; or the earlier error.
     [[nodiscard]] result<void> end_of_input() const
     {
-        if (failed_) return *failed_;
+        if (failed_) return failed_;
         if (state_ == state::done) return outcome::success();
         if (consumed_ == 0) return bao_errc::absent;
         return bao_errc::truncated;
@@ -361,7 +367,7 @@ private:
     state state_ = state::header;
     bool have_size_ = false;
     bool proven_ = false;
-    std::optional<bao_errc> failed_;
+    std::error_code failed_;
     std::uint64_t consumed_ = 0;
     std::uint64_t leaf_bytes_ = 0;
     std::uint64_t leaf_end_ = 0;

@@ -338,7 +338,7 @@ public:
     [[nodiscard]] extent_job take_extent()
     {
         assert(step() == step_kind::extent);
-        const item& at = stack_[--depth_];
+        const item& at = stack_[depth_ - 1];
         extent_job job;
         job.node = at.node;
         job.size = size_;
@@ -348,6 +348,7 @@ public:
         job.selected = selected_.clipped(at.node.first, at.node.end());
         job.pair_index = at.group_index;
         job.wire_bytes = static_cast<std::size_t>(encoded_nodes_size(at.node, size_, job.selected));
+        --depth_;  // last: without memory for the selection it is asked for again
         return job;
     }
 
@@ -356,20 +357,27 @@ public:
     /// \param out    Gets the header (first call) and pairs appended that precede the extent: at most
     ///               `header_size + max_depth * pair_size` bytes a call.
     /// \return       The extent, or nullopt at the end.
-    /// \par Errors   as supply(); what was appended before stays valid.
+    /// \par Errors   as supply(); what was appended before stays valid, also after std::bad_alloc: then
+    ///               the call may be repeated.
     template <class Lookup>
     [[nodiscard]] result<std::optional<extent_job>> next(Lookup&& lookup,
                                                          std::vector<std::byte>& out,
                                                          mismatch& where)
     {
-        if (!std::exchange(header_sent_, true)) {
+        if (!header_sent_) {
             const auto bytes = header();
             detail::append(out, bytes);
+            header_sent_ = true;
         }
         while (step() == step_kind::pair) {
             const pair_view bytes = lookup(pair());
-            COPSE_TRYV(supply(bytes, where));
+            const std::size_t before = out.size();
             detail::append(out, bytes);
+            const auto supplied = supply(bytes, where);
+            if (!supplied) {
+                out.resize(before);
+                return supplied.error();
+            }
         }
         std::optional<extent_job> job;
         if (step() == step_kind::extent) job = take_extent();

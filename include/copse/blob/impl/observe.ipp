@@ -54,8 +54,9 @@ observation change_between(const observation& before, const observation& now)
 
 void apply_change(observation& state, const observation& change)
 {
+    bao::chunk_ranges ranges = state.ranges ^ change.ranges;  // first: it may throw
     state.size = detail::size_of(state, change);
-    state.ranges = state.ranges ^ change.ranges;
+    state.ranges = std::move(ranges);
 }
 
 std::vector<std::byte> encode_observation(const observation& from)
