@@ -97,6 +97,7 @@ public:
     [[nodiscard]] bool contended() const noexcept { return !waiting_.empty(); }
 
     /// A buffer of at least `bytes`, or nothing when the pool is used up or others wait longer.
+    /// \throws std::bad_alloc, with nothing taken. Giving back never allocates.
     /// \pre bytes <= extent_bytes().
     [[nodiscard]] std::optional<buffer> try_take(std::size_t bytes, const waiter* self = nullptr);
 
@@ -111,7 +112,8 @@ private:
     memory_share reserved_;
     budget budget_;
     std::size_t extent_bytes_;
-    std::vector<std::byte*> free_;
+    std::vector<std::byte*> free_;  // with room for all extents
+    std::size_t extents_ = 0;       // lent and free
     std::vector<waiter*> waiting_;  // first come first
 };
 

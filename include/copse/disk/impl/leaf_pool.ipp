@@ -50,7 +50,11 @@ std::optional<leaf_pool::buffer> leaf_pool::try_take(std::size_t bytes, const wa
         data = free_.back();
         free_.pop_back();
     } else {
+        // Room for all there are, since giving back must not need memory.
+        const bool kept = size == extent_bytes_;
+        if (kept && free_.capacity() <= extents_) free_.reserve(2 * (extents_ + 1));
         data = static_cast<std::byte*>(::operator new(size, detail::page));
+        if (kept) ++extents_;
     }
     return buffer(*this, data, size, std::move(taken));
 }
@@ -76,6 +80,7 @@ void leaf_pool::give_back(std::byte* data, std::size_t size) noexcept
         free_.push_back(data);
     } else {
         ::operator delete(data, detail::page);
+        if (size == extent_bytes_) --extents_;
     }
     if (!waiting_.empty()) waiting_.front()->buffer_available();
 }
