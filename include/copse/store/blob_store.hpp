@@ -67,6 +67,8 @@ public:
 
 /// A blob being received. Dropping it keeps what was checkpointed; open_partial() resumes. Its jobs
 /// own what they need and may outlive it.
+/// A call that throws std::bad_alloc did nothing and may be repeated. After a job that did, those after
+/// it fail too: drop the writer, and resume with another one.
 class blob_writer {
 public:
     virtual ~blob_writer() = default;
@@ -95,7 +97,7 @@ public:
     virtual std::function<result<void>()> finish(bool durable) = 0;
 };
 
-/// A set of blobs by hash.
+/// A set of blobs by hash. A call that throws std::bad_alloc may be repeated: what was stored is as it was.
 /// \par Threads blocking calls from any thread, also at the same time.
 class blob_store {
 public:
@@ -112,7 +114,8 @@ public:
                                                               std::uint64_t size) = 0;
     /// Has `changed` called after what status() says of a blob may have changed, as long as the
     /// returned handle lives (and maybe once more at the moment of its release). From any thread, and
-    /// from inside calls of the store: `changed` must return at once and not call the store.
+    /// from inside calls of the store: `changed` must return at once and not call the store. What it
+    /// throws is dropped.
     /// \return null when blobs of this store never change.
     virtual std::shared_ptr<void> watch(const hash::digest& root, std::function<void()> changed);
 };

@@ -112,8 +112,13 @@ private:
             const auto length = static_cast<std::size_t>(
                 std::min<std::uint64_t>(page_size_, size_ - index * page_size_));
             if (!limit_->try_take(length)) return store_errc::full;
+            try {
+                at = pages_.emplace(index, std::make_unique<std::byte[]>(length)).first;
+            } catch (...) {
+                limit_->give_back(length);
+                throw;
+            }
             taken_ += length;
-            at = pages_.emplace(index, std::make_unique<std::byte[]>(length)).first;
         }
         return at->second.get();
     }

@@ -127,14 +127,18 @@ class folder_target {
 public:
     folder_target(std::shared_ptr<folder_store::state> s, std::shared_ptr<folder_blob> blob,
                   std::unique_ptr<file> data, bool fresh)
-        : state_(std::move(s)), blob_(std::move(blob)), data_(std::move(data)), fresh_(fresh)
+        : state_(std::move(s)),
+          blob_(std::move(blob)),
+          data_(std::move(data)),
+          fresh_(fresh),
+          part_name_(fresh ? state_->name(blob_->root, part_suffix) : std::string())
     {}
     ~folder_target()
     {
         const std::lock_guard lock(blob_->mutex);
         if (!blob_->complete && fresh_ && !touched_) {
             // Nothing arrived: leave no empty file behind. If it stays, it is found empty later.
-            static_cast<void>(state_->remove_side(blob_->root, part_suffix));
+            static_cast<void>(state_->fs().remove_file(part_name_));
         }
         blob_->writing = false;
     }
@@ -167,9 +171,11 @@ public:
     {
         const std::lock_guard lock(jobs_);
         if (failure_) return failure_;
+        // Stays when what follows throws: later records would name pairs that are lost.
+        failure_ = make_error_code(std::errc::not_enough_memory);
         const auto recorded = record(pending);
-        if (!recorded) failure_ = recorded.error();  // later records would name pairs that are lost
-        else state_->watchers.notify(blob_->root);
+        failure_ = recorded ? std::error_code() : recorded.error();
+        if (recorded) state_->watchers.notify(blob_->root);
         return recorded;
     }
 
@@ -182,9 +188,10 @@ public:
             if (blob_->complete) return outcome::success();
         }
         if (pending.present != everything(blob_->size)) return store_errc::incomplete;
+        failure_ = make_error_code(std::errc::not_enough_memory);  // when what follows throws
         const auto finished = complete(pending, durable);
-        if (!finished) failure_ = finished.error();
-        else state_->watchers.notify(blob_->root);
+        failure_ = finished ? std::error_code() : finished.error();
+        if (finished) state_->watchers.notify(blob_->root);
         return finished;
     }
 
@@ -259,19 +266,23 @@ private:
             COPSE_TRYV(data_->sync());
             if (keeps_pairs) COPSE_TRYV(pairs_->sync());
         }
-        const auto suffix = durable ? data_suffix : new_suffix;
-        COPSE_TRYV(
-            state_->fs().rename(state_->name(root, part_suffix), state_->name(root, suffix), true));
+        // All that needs memory comes before the rename.
+        const std::string bits_name = state_->name(root, bits_suffix);
+        const std::string pairs_name = state_->name(root, pairs_suffix);
+        bao::chunk_ranges present = pending.present;
+        COPSE_TRYV(state_->fs().rename(state_->name(root, part_suffix),
+                                       state_->name(root, durable ? data_suffix : new_suffix),
+                                       true));
         {
             const std::lock_guard lock(blob_->mutex);
-            blob_->recorded = pending.present;
+            blob_->recorded = std::move(present);
             blob_->proven = true;
             blob_->complete = true;
             blob_->writing = false;
         }
         if (!fresh_ || bits_) {
-            COPSE_TRYV(state_->remove_side(root, bits_suffix));
-            if (!keeps_pairs) COPSE_TRYV(state_->remove_side(root, pairs_suffix));
+            COPSE_TRYV(state_->remove_named(bits_name));
+            if (!keeps_pairs) COPSE_TRYV(state_->remove_named(pairs_name));
         }
         if (!durable) return outcome::success();
         return state_->fs().sync_directory(state_->path());
@@ -281,6 +292,7 @@ private:
     std::shared_ptr<folder_blob> blob_;
     std::unique_ptr<file> data_;
     const bool fresh_;                  // no file of the blob was there
+    const std::string part_name_;       // when it is fresh
     std::atomic<bool> touched_{false};  // something was written
     std::mutex cached_mutex_;
     std::unique_ptr<file> cached_;  // the data through the page cache
@@ -314,16 +326,25 @@ public:
     {
         const std::uint64_t count = bao::chunk_count(size());
         const std::uint64_t pair_count = bao::pair_count(count);
-        for (const auto& run : pairs) {
-            assert(run.bytes.size() % bao::pair_size == 0);
-            assert(run.index + run.bytes.size() / bao::pair_size <= pair_count);
-            static_cast<void>(pair_count);  // only checked where assert is
-            pending_.runs.push_back({run.index, pending_.pairs.size(), run.bytes.size()});
-            pending_.pairs.insert(pending_.pairs.end(), run.bytes.begin(), run.bytes.end());
-        }
         const auto whole = chunks.full_groups(count);
+        bao::chunk_ranges present = pending_.present | whole;
+        const std::size_t pairs_before = pending_.pairs.size();
+        const std::size_t runs_before = pending_.runs.size();
+        try {
+            for (const auto& run : pairs) {
+                assert(run.bytes.size() % bao::pair_size == 0);
+                assert(run.index + run.bytes.size() / bao::pair_size <= pair_count);
+                static_cast<void>(pair_count);  // only checked where assert is
+                pending_.runs.push_back({run.index, pending_.pairs.size(), run.bytes.size()});
+                pending_.pairs.insert(pending_.pairs.end(), run.bytes.begin(), run.bytes.end());
+            }
+        } catch (...) {
+            pending_.runs.resize(runs_before);
+            pending_.pairs.resize(pairs_before);
+            throw;
+        }
         fresh_bytes_ += whole.chunk_total() * hash::chunk_size;
-        pending_.present |= whole;
+        pending_.present = std::move(present);
         pending_.proven = pending_.proven || chunks.contains(count - 1);
         pending_.changed = true;
     }
@@ -337,29 +358,41 @@ public:
 
     std::function<result<void>()> checkpoint() override
     {
-        fresh_bytes_ = 0;
+        const auto pending = copy_pending();
+        job_type job = [target = target_, pending] { return target->checkpoint(*pending); };
+        hand_over(*pending);
         last_checkpoint_ = monotonic_clock::now();
-        return [target = target_, pending = take()] { return target->checkpoint(*pending); };
+        return job;
     }
 
     std::function<result<void>()> finish(bool durable) override
     {
-        fresh_bytes_ = 0;
-        return [target = target_, pending = take(), durable] {
+        const auto pending = copy_pending();
+        job_type job = [target = target_, pending, durable] {
             return target->finish(*pending, durable);
         };
+        hand_over(*pending);
+        return job;
     }
 
 private:
-    std::shared_ptr<const pending_commits> take()
+    using job_type = std::function<result<void>()>;
+
+    // A job takes what is pending in two steps, so that nothing is lost when there is no memory for it:
+    // what must be copied, and when the job exists, the rest.
+    [[nodiscard]] std::shared_ptr<pending_commits> copy_pending() const
     {
         auto out = std::make_shared<pending_commits>();
-        out->pairs = std::exchange(pending_.pairs, {});
-        out->runs = std::exchange(pending_.runs, {});
         out->present = pending_.present;
         out->proven = pending_.proven;
-        out->changed = std::exchange(pending_.changed, false);
         return out;
+    }
+    void hand_over(pending_commits& to) noexcept
+    {
+        to.pairs = std::exchange(pending_.pairs, {});
+        to.runs = std::exchange(pending_.runs, {});
+        to.changed = std::exchange(pending_.changed, false);
+        fresh_bytes_ = 0;
     }
 
     std::shared_ptr<folder_target> target_;

@@ -78,11 +78,12 @@ public:
                                                       std::optional<std::uint64_t> claimed);
     result<std::optional<detail::complete_file>> find_complete(const hash::digest& root);
     result<detail::complete_file> hold_complete(const hash::digest& root);
-    result<void> forget(const hash::digest& root);
+    result<void> forget(const hash::digest& root, const std::string& pairs_name);
     bool known_writer(const hash::digest& root);
     result<std::unique_ptr<file>> open_side(const hash::digest& root, std::string_view suffix,
                                             bool write);
     result<bool> remove_side(const hash::digest& root, std::string_view suffix);
+    result<bool> remove_named(const std::string& path);
     result<void> write_record(detail::folder_blob& blob, file& bits,
                               const bao::chunk_ranges& present, bool proven);
 
@@ -188,10 +189,15 @@ result<std::unique_ptr<file>> folder_store::state::open_side(const hash::digest&
     return fs_.open(name(root, suffix), options);
 }
 
-// \return whether it was there.
 result<bool> folder_store::state::remove_side(const hash::digest& root, std::string_view suffix)
 {
-    const auto removed = fs_.remove_file(name(root, suffix));
+    return remove_named(name(root, suffix));
+}
+
+// \return whether it was there.
+result<bool> folder_store::state::remove_named(const std::string& path)
+{
+    const auto removed = fs_.remove_file(path);
     if (removed) return true;
     if (detail::is_absent(removed.error())) return false;
     return removed.error();
@@ -373,10 +379,11 @@ result<detail::complete_file> folder_store::state::hold_complete(const hash::dig
     return made;
 }
 
-// Drops side files and what memory knows. \pre opening is held.
-result<void> folder_store::state::forget(const hash::digest& root)
+// Drops side files and what memory knows. Allocates nothing: the blob is gone already.
+// \pre opening is held.
+result<void> folder_store::state::forget(const hash::digest& root, const std::string& pairs_name)
 {
-    COPSE_TRYV(remove_side(root, detail::pairs_suffix));
+    COPSE_TRYV(remove_named(pairs_name));
     const std::lock_guard lock(mutex_);
     blobs_.erase(root);
     return outcome::success();

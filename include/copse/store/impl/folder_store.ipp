@@ -4,12 +4,26 @@
 #include <copse/store/impl/folder_handles.ipp>
 #include <copse/store/impl/folder_state.ipp>
 
+#include <array>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace copse::store {
+
+namespace detail {
+
+// Removed at the end, whatever happens. After a rename the name is gone, and after a failure that error
+// matters more than the one of removing.
+struct temporary_file {
+    file_system& fs;
+    const std::string path;
+    ~temporary_file() { static_cast<void>(fs.remove_file(path)); }
+};
+
+}  // namespace detail
 
 folder_store::folder_store(std::shared_ptr<state> shared) : state_(std::move(shared)) {}
 
@@ -100,22 +114,24 @@ result<std::shared_ptr<blob_writer>> folder_store::open_partial(const hash::dige
     bool fresh = false;
     {
         const std::lock_guard blob_lock(blob->mutex);
-        blob->writing = true;
         fresh = length == 0 && blob->sequence == 0;
     }
-    auto target =
-        std::make_shared<detail::folder_target>(state_, std::move(blob), std::move(data), fresh);
-    return std::shared_ptr<blob_writer>(std::make_shared<detail::folder_writer>(std::move(target)));
+    auto target = std::make_shared<detail::folder_target>(state_, blob, std::move(data), fresh);
+    auto writer = std::make_shared<detail::folder_writer>(std::move(target));
+    const std::lock_guard blob_lock(blob->mutex);
+    blob->writing = true;
+    return std::shared_ptr<blob_writer>(std::move(writer));
 }
 
 result<void> folder_store::take(const hash::digest& root, const std::string& target, bool replace)
 {
     const std::lock_guard lock(state_->opening);
     COPSE_TRY(const auto whole, state_->hold_complete(root));
+    const std::string pairs_name = state_->name(root, detail::pairs_suffix);
     // First, so that a crash in between leaves no record that a later partial blob could inherit.
     COPSE_TRYV(state_->remove_side(root, detail::bits_suffix));
     COPSE_TRYV(state_->fs().rename(whole.path, target, replace));
-    COPSE_TRYV(state_->forget(root));
+    COPSE_TRYV(state_->forget(root, pairs_name));
     state_->watchers.notify(root);
     return outcome::success();
 }
@@ -136,26 +152,21 @@ result<void> folder_store::copy(const hash::digest& root, const std::string& tar
         if (!detail::is_absent(there.error())) return there.error();
     }
     COPSE_TRY(const auto from, fs.open(whole.path, {}));
-    const std::string temporary = state_->name(root, detail::copy_suffix);
-    const auto copied = [&]() -> result<void> {
-        open_options options;
-        options.write = true;
-        options.create = true;
-        options.truncate = true;
-        options.follow_links = false;
-        COPSE_TRY(const auto to, fs.open(temporary, options));
-        std::vector<std::byte> block(detail::copy_block);
-        for (std::uint64_t offset = 0;;) {
-            COPSE_TRY(const std::size_t n, from->read_at(byte_span(block), offset));
-            if (n == 0) break;
-            COPSE_TRYV(to->write_at(byte_view(block).first(n), offset));
-            offset += n;
-        }
-        return fs.rename(temporary, target, replace);
-    }();
-    // The name is gone after success; after a failure that error matters more than this one.
-    if (!copied) static_cast<void>(fs.remove_file(temporary));
-    return copied;
+    const detail::temporary_file temporary{fs, state_->name(root, detail::copy_suffix)};
+    std::vector<std::byte> block(detail::copy_block);
+    open_options options;
+    options.write = true;
+    options.create = true;
+    options.truncate = true;
+    options.follow_links = false;
+    COPSE_TRY(const auto to, fs.open(temporary.path, options));
+    for (std::uint64_t offset = 0;;) {
+        COPSE_TRY(const std::size_t n, from->read_at(byte_span(block), offset));
+        if (n == 0) break;
+        COPSE_TRYV(to->write_at(byte_view(block).first(n), offset));
+        offset += n;
+    }
+    return fs.rename(temporary.path, target, replace);
 }
 
 result<void> folder_store::remove(const hash::digest& root)
@@ -164,12 +175,15 @@ result<void> folder_store::remove(const hash::digest& root)
     if (state_->known_writer(root)) return store_errc::busy;
     bool found = false;
     // The record first: without it the rest is only data that nobody believes.
-    for (const auto suffix :
-         {detail::bits_suffix, detail::part_suffix, detail::new_suffix, detail::data_suffix}) {
-        COPSE_TRY(const bool was_there, state_->remove_side(root, suffix));
+    const std::array<std::string, 4> names = {
+        state_->name(root, detail::bits_suffix), state_->name(root, detail::part_suffix),
+        state_->name(root, detail::new_suffix), state_->name(root, detail::data_suffix)};
+    const std::string pairs_name = state_->name(root, detail::pairs_suffix);
+    for (const auto& name : names) {
+        COPSE_TRY(const bool was_there, state_->remove_named(name));
         found = found || was_there;
     }
-    COPSE_TRYV(state_->forget(root));
+    COPSE_TRYV(state_->forget(root, pairs_name));
     if (!found) return store_errc::missing;
     state_->watchers.notify(root);
     return outcome::success();

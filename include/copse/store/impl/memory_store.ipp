@@ -42,6 +42,11 @@ struct memory_blob {
     bool proven = false;
     bool writing = false;
 
+    [[nodiscard]] bao::chunk_ranges present_now() const
+    {
+        const std::lock_guard lock(mutex);
+        return present;
+    }
     [[nodiscard]] bool complete() const
     {
         const std::lock_guard lock(mutex);
@@ -77,11 +82,7 @@ public:
 
     const hash::digest& root() const noexcept override { return blob_->root; }
     std::uint64_t size() const noexcept override { return blob_->size; }
-    bao::chunk_ranges present() const override
-    {
-        const std::lock_guard lock(blob_->mutex);
-        return blob_->present;
-    }
+    bao::chunk_ranges present() const override { return blob_->present_now(); }
     std::uint64_t pair_granularity() const noexcept override { return hash::group_chunks; }
     result<void> read_pairs(std::uint64_t index, byte_span out) override
     {
@@ -112,7 +113,7 @@ private:
 class memory_writer final : public blob_writer {
 public:
     explicit memory_writer(std::shared_ptr<memory_blob> b)
-        : blob_(std::move(b)), complete_(blob_->complete()), present_(blob_->present)
+        : blob_(std::move(b)), complete_(blob_->complete()), present_(blob_->present_now())
     {}
     ~memory_writer() override
     {
@@ -138,16 +139,15 @@ public:
             if (!kept && !failure_) failure_ = kept.error();
         }
         const bao::chunk_ranges whole = chunks.full_groups(count);
-        fresh_bytes_ += whole.chunk_total() * hash::chunk_size;
         present_ |= whole;
+        fresh_bytes_ += whole.chunk_total() * hash::chunk_size;
         proven_ = proven_ || chunks.contains(count - 1);
     }
     bool checkpoint_due() const noexcept override { return fresh_bytes_ >= checkpoint_bytes; }
     std::function<result<void>()> checkpoint() override
     {
-        fresh_bytes_ = 0;
-        return [blob = blob_, present = present_, proven = proven_,
-                failure = failure_]() -> result<void> {
+        std::function<result<void>()> job = [blob = blob_, present = present_, proven = proven_,
+                                             failure = failure_]() -> result<void> {
             if (failure)
                 return failure;  // pairs did not fit: the groups below them cannot be served
             {
@@ -158,6 +158,8 @@ public:
             blob->watchers->notify(blob->root);
             return outcome::success();
         };
+        fresh_bytes_ = 0;
+        return job;
     }
     std::function<result<void>()> finish(bool) override
     {
@@ -266,21 +268,23 @@ result<std::shared_ptr<blob_writer>> memory_store::open_partial(const hash::dige
     if ((root == detail::empty_root()) != (size == 0)) return store_errc::size_changed;
     if (size == 0) return detail::empty_writer();
     const std::lock_guard lock(state_->mutex);
-    auto& blob = state_->blobs[root];
+    const auto at = state_->blobs.find(root);
+    auto blob = at == state_->blobs.end() ? nullptr : at->second;
     if (blob) {
         const std::lock_guard blob_lock(blob->mutex);
         if (blob->writing) return store_errc::busy;
         if (blob->size != size && blob->proven) return store_errc::size_changed;
     }
     // Where a claimed size was wrong, so are the positions of pairs: start again.
-    if (!blob || blob->size != size) {
+    const bool fresh = !blob || blob->size != size;
+    if (fresh) {
         blob = std::make_shared<detail::memory_blob>(root, size, state_->limit, state_->watchers);
     }
-    {
-        const std::lock_guard blob_lock(blob->mutex);
-        blob->writing = true;
-    }
-    return std::shared_ptr<blob_writer>(std::make_shared<detail::memory_writer>(blob));
+    auto writer = std::make_shared<detail::memory_writer>(blob);
+    if (fresh) state_->blobs[root] = blob;
+    const std::lock_guard blob_lock(blob->mutex);
+    blob->writing = true;
+    return std::shared_ptr<blob_writer>(std::move(writer));
 }
 
 std::size_t memory_store::used() const noexcept

@@ -51,8 +51,10 @@ struct reference_store::state {
         if (const auto at = open_by_blob.find(blob.get()); at != open_by_blob.end()) {
             return at->second->handle;
         }
-        open_order.push_front({blob, handle});
-        open_by_blob.emplace(blob.get(), open_order.begin());
+        std::list<open_file> opening;  // both know it, or neither
+        opening.push_front({blob, handle});
+        open_by_blob.emplace(blob.get(), opening.begin());
+        open_order.splice(open_order.begin(), opening);
         while (open_order.size() > max_open) {
             open_by_blob.erase(open_order.back().blob.get());
             closing.splice(closing.begin(), open_order, std::prev(open_order.end()));
