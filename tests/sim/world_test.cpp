@@ -100,6 +100,47 @@ TEST_CASE("time passes only when nobody has anything to do")
     CHECK(order == std::vector{1, 1, 1, 2, 2});
 }
 
+TEST_CASE("a clock that drifts goes forward only, and its timers are due once")
+{
+    for (const std::int64_t drift : {-900'000, -100'000, -1, 1, 100'000, 900'000}) {
+        INFO("drift " << drift);
+        sim::world w(1);
+        auto& m = w.add_machine("a");
+        m.set_clock(0ms, drift);
+        auto last = time_point::min();
+        unsigned looks = 0;
+        const auto program = [](time_point& at, unsigned& n) -> awaitable<result<void>> {
+            for (int i = 0; i < 100; ++i) {
+                const auto before = monotonic_clock::now();
+                if (before < at) co_return make_error_code(std::errc::invalid_argument);
+                const std::error_code ec = co_await sleep_for(777'777ns);
+                if (ec) co_return ec;
+                at = monotonic_clock::now();
+                if (at < before + 777'777ns) co_return make_error_code(std::errc::timed_out);
+                ++n;
+            }
+            co_return outcome::success();
+        };
+        m.start(program(last, looks));
+        unsigned instants = 0;
+        auto then = w.now();
+        REQUIRE(w.run_until(
+            [&] {
+                if (w.now() != then) ++instants;
+                then = w.now();
+                return m.running() == 0;
+            },
+            1min));
+        CHECK_FALSE(m.failure());
+        CHECK(looks == 100);
+        CHECK(instants == 100);
+        const auto took = std::chrono::duration<double>(w.now()).count();
+        const double wanted = 0.0777777 * 1e6 / static_cast<double>(1'000'000 + drift);
+        CHECK(took >= wanted * 0.999);
+        CHECK(took <= wanted * 1.001);
+    }
+}
+
 TEST_CASE("QUIC endpoints talk in the world, the same way for the same seed")
 {
     sim::link_options link;

@@ -29,6 +29,29 @@ inline constexpr auto wall_start = std::chrono::seconds(1'767'225'600);
 // Each life's monotonic clock begins at an hour: zero would hide mistakes with "never".
 inline constexpr auto monotonic_start = std::chrono::hours(1);
 
+// How far a clock goes that is `drift` parts per million too fast. Never backwards from one nanosecond to
+// the next, hence in two parts: the product as a whole would overflow after hours.
+inline std::chrono::nanoseconds local_passed(std::chrono::nanoseconds passed,
+                                             std::int64_t drift) noexcept
+{
+    constexpr std::int64_t million = 1'000'000;
+    const std::int64_t n = passed.count();
+    return std::chrono::nanoseconds(n + n / million * drift + n % million * drift / million);
+}
+
+// The time in which such a clock goes on by at least `wait`.
+inline std::chrono::nanoseconds world_wait(std::chrono::nanoseconds wait,
+                                           std::int64_t drift) noexcept
+{
+    constexpr std::int64_t million = 1'000'000;
+    const std::int64_t n = wait.count();
+    const std::int64_t rate = million + drift;
+    const std::int64_t whole = n / rate;
+    if (drift == 0) return wait;
+    if (whole >= never.count() / million - 1) return never;
+    return std::chrono::nanoseconds(whole * million + (n % rate) * million / rate + 2);
+}
+
 // The root of a program: what scope does for its children.
 inline awaitable<std::error_code> run_program(awaitable<result<void>> program)
 {
@@ -157,7 +180,7 @@ void machine::set_clock(std::chrono::nanoseconds offset, std::int64_t drift)
 {
     assert(drift > -1'000'000);
     const auto passed = world_.now() - world_base_;
-    local_base_ += passed + passed / 1'000'000 * drift_;
+    local_base_ += detail::local_passed(passed, drift_);
     world_base_ = world_.now();
     wall_offset_ = offset;
     drift_ = drift;
@@ -338,7 +361,7 @@ time_point world::monotonic() noexcept
     if (!current_->owner) return time_point{current_->ghost_now};
     const machine& m = *current_->owner;
     const auto passed = now_ - m.world_base_;
-    return time_point{m.local_base_ + passed + passed / 1'000'000 * m.drift_};
+    return time_point{m.local_base_ + detail::local_passed(passed, m.drift_)};
 }
 
 std::chrono::nanoseconds world::wall() noexcept
@@ -353,10 +376,8 @@ std::chrono::nanoseconds world::real_wait(std::chrono::nanoseconds wait) noexcep
     if (current_ && wait != detail::never) {
         auto base = now_;
         if (current_->owner) {
-            // A fast clock reaches its deadline early. Rounded up: never a wake-up without effect.
-            const std::int64_t drift = current_->owner->drift_;
-            if (drift != 0)
-                wait = wait / (1'000'000 + drift) * 1'000'000 + std::chrono::microseconds(1);
+            // Rounded up: never a wake-up without effect.
+            wait = detail::world_wait(wait, current_->owner->drift_);
         } else {
             base = current_->ghost_now;
         }
