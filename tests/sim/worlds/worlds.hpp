@@ -1,0 +1,18 @@
+// The worlds of tests/sim: one file each, which defines the function that is declared here.
+#pragma once
+
+#include <copse/sim/campaign.hpp>
+
+#include <vector>
+
+namespace copse::test {
+
+sim::scenario transfer_world();
+
+/// All of them, in the order in which a campaign takes them in turn.
+inline std::vector<sim::scenario> all_worlds()
+{
+    return {transfer_world()};
+}
+
+}  // namespace copse::test
