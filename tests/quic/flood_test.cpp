@@ -105,7 +105,7 @@ awaitable<result<void>> flood(std::size_t size, std::size_t honest, flood_report
     scope serving(ex);
     serving.spawn(echo_server(server.listen(echo_alpn)));
     std::size_t before = 0;
-    for (std::size_t round = 0; forged.used < size; ++round) {
+    while (forged.used < size) {
         co_await burst(attacker, address_of(server), forged, 200);
         report.handshaking = std::max(report.handshaking, server.statistics().handshaking);
         if (before == 0 && forged.used >= size / 10) before = resident_bytes();
