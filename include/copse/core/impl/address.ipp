@@ -35,6 +35,8 @@ result<socket_address> socket_address::parse(std::string_view text)
     const auto invalid = make_error_code(std::errc::invalid_argument);
     const auto colon = text.rfind(':');
     if (colon == std::string_view::npos || text.size() > 100) return invalid;
+    // What follows reads texts that end at a zero.
+    if (text.find('\0') != std::string_view::npos) return invalid;
     std::string_view host = text.substr(0, colon);
     const std::string_view port = text.substr(colon + 1);
     socket_address out;
