@@ -74,7 +74,8 @@ public:
         v4_ = local.is_v4();
         std::error_code ec;
         socket_.open(v4_ ? asio::ip::udp::v4() : asio::ip::udp::v6(), ec);
-        if (ec) return ec;
+        // As the other calls report theirs: only these compare equal to every std::errc.
+        if (ec) return std::error_code(ec.value(), std::generic_category());
         const int fd = socket_.native_handle();
         socket_.native_non_blocking(true, ec);
         if (ec) return ec;
