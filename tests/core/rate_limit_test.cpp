@@ -48,6 +48,7 @@ TEST_CASE("rate_core: no rate is no limit, absurd numbers do not overflow", "[co
 {
     rate_core none(0);
     CHECK(none.book(~std::uint64_t{0}, time_point(1s)) == 0ns);
+    CHECK(none.rate() == 0);
     for (const std::uint64_t rate :
          {std::uint64_t{1}, std::uint64_t{1} << 33, std::uint64_t{1} << 50, ~std::uint64_t{0}}) {
         rate_core bucket(rate, ~std::uint64_t{0});
@@ -66,6 +67,7 @@ TEST_CASE("rate_limiter: a booking waits for those before it, cancelling is tota
 {
     const auto body = []() -> awaitable<result<void>> {
         rate_limiter slow(1000, 1000);
+        CHECK(slow.rate() == 1000);
         const std::error_code burst = co_await slow.take(1000);
         CHECK(!burst);
         slow.charge(3600 * 1000);
