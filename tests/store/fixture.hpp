@@ -137,8 +137,9 @@ public:
     long calls_left = -1;  ///< negative: no limit
     bool tear = false;     ///< the last write before the crash is cut in half
     std::error_code failure = std::make_error_code(std::errc::io_error);
-    std::string fail_suffix;       ///< only changes of paths with this end fail (with `calls_left`)
-    std::vector<std::string> log;  ///< one line a call
+    std::string fail_suffix;  ///< only changes of paths with this end fail (with `calls_left`)
+    std::error_code remove_directory_failure;  ///< of that call alone
+    std::vector<std::string> log;              ///< one line a call
 
     [[nodiscard]] bool crashed() const noexcept { return calls_left == 0; }
 
@@ -171,6 +172,7 @@ public:
     }
     result<void> remove_directory(const std::string& path) override
     {
+        if (remove_directory_failure) return remove_directory_failure;
         return real_file_system().remove_directory(path);
     }
     result<void> rename(const std::string& from, const std::string& to, bool replace) override

@@ -695,6 +695,108 @@ TEST_CASE("folder_store: contradictions in the folder are errors", "[store]")
     CHECK(store->open_partial(blob.root, 10).error() == std::errc::too_many_symbolic_link_levels);
 }
 
+TEST_CASE("folder_store: what is in the place of its own files is an error", "[store]")
+{
+    temporary_directory dir;
+    std::filesystem::create_directories(dir / "store" / "lock");
+    CHECK(folder_store::open(real_file_system(), (dir / "store").string()).error() ==
+          std::errc::is_a_directory);
+    std::filesystem::remove(dir / "store" / "lock");
+    auto store = open_store(dir);
+    CHECK(store->path() == (dir / "store").string());
+    const auto blob = random_blob(1'000'000);
+    start(*store, blob, 256);
+    store.reset();
+    std::filesystem::remove(side(dir, blob.root, ".bits"));
+    std::filesystem::create_symlink("/dev/null", side(dir, blob.root, ".bits"));
+    store = open_store(dir);
+    CHECK(store->status(blob.root).error() == std::errc::too_many_symbolic_link_levels);
+    CHECK(store->open(blob.root).error() == std::errc::too_many_symbolic_link_levels);
+}
+
+TEST_CASE("folder_store: a proven size stands while somebody reads", "[store]")
+{
+    temporary_directory dir;
+    auto store = open_store(dir);
+    const auto blob = random_blob(1'000'000);
+    auto writer = store->open_partial(blob.root, blob.data.size()).value();
+    REQUIRE(deliver(*writer, blob, 0, 256));
+    REQUIRE(writer->checkpoint()());
+    auto reader = store->open(blob.root).value();
+    writer.reset();
+    // Not proven: another claim is as good, and the reader keeps what it has.
+    writer = store->open_partial(blob.root, 2'000'000).value();
+    CHECK(writer->present() == bao::chunk_ranges::none());
+    writer = nullptr;
+    CHECK(reader->size() == blob.data.size());
+    reader.reset();
+
+    writer = store->open_partial(blob.root, blob.data.size()).value();
+    REQUIRE(deliver_all(*writer, blob));
+    REQUIRE(writer->checkpoint()());
+    reader = store->open(blob.root).value();
+    writer.reset();
+    CHECK(store->open_partial(blob.root, 2'000'000).error() == store_errc::size_changed);
+    reader.reset();
+    CHECK(store->open_partial(blob.root, 2'000'000).error() == store_errc::size_changed);
+}
+
+TEST_CASE("folder_store: a blob whose last checkpoint held all of it only needs its end", "[store]")
+{
+    temporary_directory dir;
+    const auto blob = random_blob(1'000'000);
+    for (const bool durable : {false, true}) {
+        auto store = open_store(dir);
+        start(*store, blob, blob.chunks());
+        auto writer = store->open_partial(blob.root, blob.data.size()).value();
+        CHECK(writer->present() == blob.everything());
+        REQUIRE(writer->finish(durable)());
+        REQUIRE(writer->finish(durable)());  // once more is nothing
+        writer.reset();
+        CHECK(store->status(blob.root).value().complete());
+        check_reader(*store->open(blob.root).value(), blob);
+        REQUIRE(store->remove(blob.root));
+        CHECK(names(dir) == std::vector<std::string>{"lock"});
+    }
+}
+
+TEST_CASE("folder_store: pairs that are cut off while they are read are missing", "[store]")
+{
+    temporary_directory dir;
+    auto store = open_store(dir);
+    const auto blob = random_blob(5'000'000);
+    {
+        auto writer = store->open_partial(blob.root, blob.data.size()).value();
+        REQUIRE(deliver_all(*writer, blob));
+        REQUIRE(writer->finish(false)());
+    }
+    const auto reader = store->open(blob.root).value();
+    const auto pairs = side(dir, blob.root, ".obao4");
+    const auto whole = read_file(pairs);
+    std::filesystem::resize_file(pairs, 100 * bao::pair_size);
+    std::vector<std::byte> one(bao::pair_size);
+    CHECK(reader->read_pairs(70, one).error() == store_errc::missing);
+    CHECK(reader->read_pairs(10, one));
+    CHECK(reader->read_pairs(1'000'000, one).error() == store_errc::missing);
+    overwrite(pairs, 0, whole);
+    CHECK(reader->read_pairs(70, one));  // the failed look left nothing behind
+    CHECK(text(one) == whole.substr(70 * bao::pair_size, bao::pair_size));
+    CHECK(reader->read_pairs(5, {}));
+}
+
+TEST_CASE("folder_store: a folder that is not empty after all stays", "[store]")
+{
+    temporary_directory dir;
+    faulty_file_system fs;
+    auto store = open_store(dir, fs);
+    fs.remove_directory_failure = std::make_error_code(std::errc::directory_not_empty);
+    CHECK(store->remove_if_empty().value() == false);  // somebody came after the look
+    store = nullptr;
+    store = open_store(dir, fs);
+    fs.remove_directory_failure = std::make_error_code(std::errc::permission_denied);
+    CHECK(store->remove_if_empty().error() == std::errc::permission_denied);
+}
+
 TEST_CASE("folder_store: checkpoints come due by bytes and by time", "[store]")
 {
     struct manual_clock final : clock_source {
