@@ -118,6 +118,10 @@ TEST_CASE("chunk_ranges: every operation agrees with a set of flags", "[bao]")
         REQUIRE((a & b) == from_model(both));
         REQUIRE((a - b) == from_model(without));
         REQUIRE((a ^ b) == from_model(differ));
+        chunk_ranges changed = a;
+        REQUIRE((changed &= b) == from_model(both));
+        changed = a;
+        REQUIRE((changed -= b) == from_model(without));
 
         const auto first = rng.between<std::size_t>(0, world - 2);
         const auto end = rng.between<std::size_t>(0, world - 1);

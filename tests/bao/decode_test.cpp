@@ -195,6 +195,27 @@ TEST_CASE("decode_core: an interrupted extent gives the pairs and leaves that we
     }
 }
 
+TEST_CASE("decode_core: an extent that was cut off says so, and holds what was there", "[bao]")
+{
+    const blob of{pattern(70000)};
+    const byte_vector wire = of.encode(chunk_ranges::all());
+    decode_core core{of.root, chunk_ranges::all(), {.extent_bytes = 32768}};
+    byte_vector buffer(32768);
+    const std::size_t before = core.push(wire).value();
+    core.provide_buffer(buffer);
+    CHECK(core.push(byte_view(wire).subspan(before, 20000)).value() == 20000);
+    CHECK(core.end_of_input().error() == bao_errc::truncated);
+    auto filled = core.take_interrupted();
+    REQUIRE(filled);
+    CHECK(filled->interrupted());
+    CHECK_FALSE(filled->whole());
+    mismatch where;
+    const auto extent = verify(std::move(*filled), where);
+    REQUIRE(extent);
+    CHECK(extent.value().chunks() == chunk_ranges::range(0, 16));
+    CHECK_FALSE(extent.value().proves_size());
+}
+
 TEST_CASE("decode_core: wrong size headers never verify", "[bao]")
 {
     for (const std::size_t size : {0ul, 1ul, 1024ul, 16384ul, 16385ul, 65537ul, 200000ul}) {
@@ -324,8 +345,15 @@ TEST_CASE("decode_core: takes nothing without a buffer or while an extent waits"
     core.provide_buffer(second);
     CHECK(push() == 0);  // not before the first is taken
     mismatch where;
-    const auto one = verify(*core.take_extent(), where);
+    auto filled = core.take_extent();
+    REQUIRE(filled);
+    CHECK(filled->node() == subtree{0, 32});
+    CHECK(filled->length() == 32768);
+    CHECK_FALSE(filled->interrupted());
+    const auto one = verify(std::move(*filled), where);
     REQUIRE(one);
+    CHECK(one.value().node() == subtree{0, 32});
+    CHECK(one.value().size() == 70000);
     CHECK(one.value().bytes().data() == first.data());
     CHECK(one.value().bytes().size() == 32768);
     CHECK(one.value().whole());

@@ -17,6 +17,10 @@ TEST_CASE("geometry: sizes at the end of the number range", "[bao]")
     CHECK(chunk_count(1) == 1);
     CHECK(chunk_count(1024) == 1);
     CHECK(chunk_count(1025) == 2);
+    CHECK(group_count(0) == 1);
+    CHECK(group_count(16384) == 1);
+    CHECK(group_count(16385) == 2);
+    CHECK(group_count(most) == std::uint64_t{1} << 50);
     CHECK(chunk_count(most) == std::uint64_t{1} << 54);
     CHECK(byte_length({0, chunk_count(most)}, most) == most);
     CHECK(byte_length({chunk_count(most) - 1, 1}, most) == 1023);

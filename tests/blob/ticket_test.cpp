@@ -1,6 +1,7 @@
 #include "catch.hpp"
 #include "json.hpp"
 
+#include <copse/blob/fetch.hpp>
 #include <copse/blob/ticket.hpp>
 #include <copse/codec/base32.hpp>
 #include <copse/codec/hex.hpp>
@@ -254,4 +255,15 @@ TEST_CASE("digest text: hexadecimal in lower case or base32 in any", "[blob]")
     CHECK(parse_digest(codec::encode_base32(hash.bytes, codec::base32_upper)).value() == hash);
     CHECK_FALSE(parse_digest("DADADADADADADADADADADADADADADADADADADADADADADADADADADADADADADADADA"));
     CHECK_FALSE(parse_digest(""));
+
+    const endpoint_id id{hash.bytes};
+    CHECK(to_string(id) == hash::to_hex(hash));
+    CHECK(to_short_string(id) == hash::to_hex(hash).substr(0, 10));
+    CHECK(blob::parse_endpoint_id(to_string(id)).value() == id);
+    fetch_diagnostics where;
+    where.hash = hash;
+    where.peer = id;
+    where.offset = 1024;
+    CHECK(where.to_string() ==
+          "blob " + hash::to_hex(hash) + " at byte 1024 from " + hash::to_hex(hash));
 }

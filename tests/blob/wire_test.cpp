@@ -155,6 +155,7 @@ TEST_CASE("ranges_seq: the named shapes", "[blob]")
     CHECK_FALSE(decoded("020001000200").value().is_single_blob());  // root and child 0
 
     CHECK(ranges_seq().empty());
+    CHECK(ranges_seq::root_and_child_sizes().entry_count() == 2);
     CHECK_FALSE(ranges_seq().wants_children());
     CHECK_FALSE(ranges_seq::root(chunk_ranges::all()).wants_children());
     CHECK(ranges_seq::all().wants_children());

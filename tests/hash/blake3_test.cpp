@@ -8,9 +8,13 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdlib>
 #include <initializer_list>
+#include <iterator>
+#include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 using namespace copse;
@@ -18,6 +22,11 @@ using namespace copse::test;
 using hash::blake3;
 
 namespace {
+
+// The wider, the later.
+constexpr hash::instruction_set all_sets[] = {
+    hash::instruction_set::portable, hash::instruction_set::neon, hash::instruction_set::sse41,
+    hash::instruction_set::avx2, hash::instruction_set::avx512};
 
 std::vector<std::byte> extended(const blake3& hasher, std::size_t size)
 {
@@ -171,6 +180,27 @@ TEST_CASE("blake3: an unsupported instruction set changes nothing", "[hash]")
     CHECK_FALSE(hash::set_instruction_set(hash::instruction_set::avx2));
 #endif
     CHECK(hash::active_instruction_set() == before);
+}
+
+TEST_CASE("blake3: the environment chooses the instruction set, else the widest is taken",
+          "[hash][environment]")
+{
+    // CTest runs this again for COPSE_BLAKE3=portable, and for a name that does not exist.
+    const char* const wish = std::getenv("COPSE_BLAKE3");
+    auto expected = hash::instruction_set::portable;
+    for (const auto set : all_sets) {
+        if (hash::is_supported(set)) expected = set;
+    }
+    for (const auto set : all_sets) {
+        if (wish && hash::to_string(set) == wish && hash::is_supported(set)) expected = set;
+    }
+    CHECK(hash::active_instruction_set() == expected);
+
+    std::set<std::string_view> names;
+    for (const auto set : all_sets) names.insert(hash::to_string(set));
+    CHECK(names.size() == std::size(all_sets));
+    CHECK(names.count("unknown") == 0);
+    CHECK(hash::to_string(static_cast<hash::instruction_set>(99)) == "unknown");
 }
 
 TEST_CASE("digest: order and text", "[hash]")

@@ -15,7 +15,7 @@ namespace copse::hash::kernel {
 #define COPSE_ROUND_5(f, ...) f(__VA_ARGS__, 9, 14, 11, 5, 8, 12, 15, 1, 13, 3, 0, 10, 2, 6, 4, 7)
 #define COPSE_ROUND_6(f, ...) f(__VA_ARGS__, 11, 15, 5, 0, 1, 9, 8, 6, 14, 10, 2, 12, 3, 4, 7, 13)
 
-constexpr bool same_round(std::size_t round, auto... word) noexcept
+consteval bool same_round(std::size_t round, auto... word) noexcept
 {
     std::size_t i = 0;
     return sizeof...(word) == 16 && ((schedule.word[round][i++] == word) && ...);
