@@ -18,7 +18,7 @@
 
 namespace copse {
 
-/// One piece of work, owned by its submitter until run() was called, then by itself.
+/// One piece of work, which lives until run() has handed its result over.
 class offload_job {
 public:
     /// The work, in a thread of the pool. It may block.
@@ -33,6 +33,7 @@ class offload_pool {
 public:
     virtual ~offload_pool() = default;
     /// Queues a job; its queue is as long as the number of suspended coroutines that wait for it.
+    /// When it throws, the job is not queued.
     /// \par Threads any.
     virtual void submit(offload_job& job) = 0;
     /// How many jobs run at the same time.
@@ -48,6 +49,8 @@ unsigned usable_processors() noexcept;
 
 namespace detail {
 
+// Lives in the frame of the coroutine that waits for it: whoever starts work must not need memory once
+// Asio has begun to suspend.
 template <class Handler, class Fn, class Value>
 class offload_operation final : public offload_job {
 public:
@@ -66,15 +69,18 @@ public:
         } catch (...) {
             error = std::current_exception();
         }
-        const executor ex = work_;
+        complete(std::move(error));
+    }
+
+    /// Resumes the coroutine, soon or on another thread at once: nothing of this may be used behind it.
+    void complete(std::exception_ptr error) noexcept
+    {
+        const executor ex = std::move(work_);
         Handler handler = std::move(handler_);
-        delete this;
         asio::post(ex, [h = std::move(handler), error]() mutable { std::move(h)(error); });
     }
 
 private:
-    ~offload_operation() = default;
-
     Handler handler_;
     Fn& fn_;
     std::optional<Value>& out_;
@@ -93,14 +99,20 @@ awaitable<std::invoke_result_t<Fn&>> offload(offload_pool& pool, Fn fn)
     using value_type = std::invoke_result_t<Fn&>;
     static_assert(!std::is_void_v<value_type>, "return a result or a count");
     const executor ex = co_await asio::this_coro::executor;
+    using signature = void(std::exception_ptr);
+    using handler_type = asio::async_result<asio::use_awaitable_t<>, signature>::handler_type;
     std::optional<value_type> out;
-    auto start = [&](auto handler) {
-        using operation = detail::offload_operation<decltype(handler), Fn, value_type>;
-        auto* const job = new operation(std::move(handler), fn, out, ex);
-        pool.submit(*job);
+    std::optional<detail::offload_operation<handler_type, Fn, value_type>> job;
+    auto start = [&](handler_type handler) {
+        job.emplace(std::move(handler), fn, out, ex);
+        try {
+            pool.submit(*job);
+        } catch (...) {
+            job->complete(std::current_exception());
+        }
     };
-    co_await asio::async_initiate<const asio::use_awaitable_t<>, void(std::exception_ptr)>(
-        start, asio::use_awaitable);
+    co_await asio::async_initiate<const asio::use_awaitable_t<>, signature>(start,
+                                                                            asio::use_awaitable);
     co_return std::move(*out);
 }
 
