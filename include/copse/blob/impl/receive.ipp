@@ -13,6 +13,7 @@
 #include <bit>
 #include <cstring>
 #include <deque>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -58,12 +59,7 @@ public:
             std::clamp<std::size_t>(window / 4, hash::group_size, bao::max_extent_bytes);
         decode_.extent_bytes = std::bit_floor(std::min(part, env_.buffers.extent_bytes()));
         decode_.max_size = options_.max_blob_size;
-        advance();
-        recv_->attach(*this);
-        children_.spawn(watch_stream());
-        children_.spawn(watch_progress());
-
-        std::error_code error = co_await receive();
+        std::error_code error = co_await or_no_memory(receive());
         // Everything below runs to its end, also when this fetch was cancelled.
         recv_->detach();
         if (waiting_) env_.buffers.leave(*this);
@@ -72,11 +68,11 @@ public:
         static_cast<void>(joined);  // the watchers report through members
         if (error) salvage();
         while (!filled_.empty()) {
-            const std::error_code late = co_await process();
+            const std::error_code late = co_await or_no_memory(process());
             if (!error) error = late;
             if (late) filled_.clear();
         }
-        const std::error_code kept = co_await checkpoint_all();
+        const std::error_code kept = co_await or_no_memory(checkpoint_all());
         if (!error) error = kept;
         where_.peer_code = recv_->reset_code();
         if (error) co_return error;
@@ -92,10 +88,14 @@ public:
         sink_verdict out;
         for (;;) {
             advance();
+            if (failure_) {
+                changed_.notify_all();
+                return failure_;
+            }
             if (!wants_bytes_ || data.empty()) break;
             bao::decode_core& decoder = current_->decoder;
             const std::uint64_t leaf_before = decoder.leaf_bytes();
-            const auto taken = decoder.push(data);
+            const auto taken = push(decoder, data);
             if (!taken) {
                 failure_ = from_bao(taken.error());
                 note(*current_, decoder.where().offset());
@@ -130,8 +130,38 @@ public:
     }
 
 private:
+    static awaitable<std::error_code> or_no_memory(awaitable<std::error_code> step)
+    {
+        try {
+            const std::error_code ec = co_await std::move(step);
+            co_return ec;
+        } catch (const std::bad_alloc&) {
+            // Reported as any other failure, since what is stored must be checkpointed all the same.
+        }
+        co_return make_error_code(std::errc::not_enough_memory);
+    }
+
+    static result<std::size_t> push(bao::decode_core& decoder, byte_view data) noexcept
+    {
+        try {
+            return decoder.push(data);
+        } catch (const std::bad_alloc&) {
+            return make_error_code(std::errc::not_enough_memory);
+        }
+    }
+
     // Moves on as far as possible without bytes: extents out, buffers in, the next blob.
     void advance() noexcept
+    {
+        try {
+            try_to_advance();
+        } catch (const std::bad_alloc&) {
+            wants_bytes_ = false;
+            failure_ = make_error_code(std::errc::not_enough_memory);
+        }
+    }
+
+    void try_to_advance()
     {
         wants_bytes_ = false;
         if (failure_) return;
@@ -244,6 +274,10 @@ private:
 
     awaitable<std::error_code> receive()
     {
+        advance();
+        recv_->attach(*this);
+        children_.spawn(watch_stream());
+        children_.spawn(watch_progress());
         for (;;) {
             if (!filled_.empty()) {
                 const std::error_code ec = co_await process();
@@ -299,7 +333,11 @@ private:
             e.filled.emplace(std::move(*extent));
             e.buffer = std::move(buffer_);
             e.leaf_bytes = current_->decoder.leaf_bytes() - current_->counted_leaf_bytes;
-            filled_.push_back(std::move(e));
+            try {
+                filled_.push_back(std::move(e));
+            } catch (const std::bad_alloc&) {
+                // It is fetched again next time.
+            }
         }
     }
 
