@@ -1,9 +1,13 @@
 // What core and disk lend and count.
 #include "failing.hpp"
 
+#include <copse/blob/fetch.hpp>
 #include <copse/core/credit.hpp>
+#include <copse/core/limits.hpp>
 #include <copse/core/rate_limit.hpp>
+#include <copse/core/transport.hpp>
 #include <copse/disk/leaf_pool.hpp>
+#include <copse/quic/dial_report.hpp>
 
 using namespace copse;
 using namespace copse::test;
@@ -73,4 +77,24 @@ TEST_CASE("alloc: copse::disk::leaf_pool::try_take, copse::disk::leaf_pool::wait
         return std::make_pair(called, pool->contended());
     };
     CHECK(fail_each_allocation(make, queue, intact) > 4);
+}
+
+TEST_CASE("alloc: copse::to_text, copse::quic::dial_report::to_string, "
+          "copse::blob::fetch_diagnostics::to_string",
+          "[alloc]")
+{
+    std::vector<limit_row> rows(3);
+    for (auto& row : rows) row.name = "a limit whose name is longer than what the object holds";
+    CHECK(fail_each_allocation_of([&] { return to_text(rows, std::chrono::seconds(1)); }) > 0);
+    quic::dial_report report;
+    for (std::uint16_t port = 1; port < 4; ++port) {
+        quic::dial_attempt attempt;
+        attempt.address = socket_address::loopback_v4(port);
+        attempt.error = transport_errc::refused;
+        attempt.outcome = quic::dial_attempt::outcome_type::failed;
+        report.attempts.push_back(std::move(attempt));
+    }
+    CHECK(fail_each_allocation_of([&] { return report.to_string(); }) > 0);
+    const blob::fetch_diagnostics where;
+    CHECK(fail_each_allocation_of([&] { return where.to_string(); }) > 0);
 }

@@ -39,6 +39,18 @@ private:
     bool before_;
 };
 
+/// Undoes an `unmarked` around it, for calls from the system back into the code under test.
+class marked_again {
+public:
+    marked_again() noexcept;
+    marked_again(const marked_again&) = delete;
+    marked_again& operator=(const marked_again&) = delete;
+    ~marked_again();
+
+private:
+    bool before_;
+};
+
 /// More allocations than this in one case are an endless loop.
 inline constexpr std::size_t most_allocations = 20'000;
 

@@ -12,7 +12,8 @@ namespace copse::test {
 namespace {
 
 struct marking {
-    bool on = false;
+    bool armed = false;  ///< there is a marked scope
+    bool on = false;     ///< and this is part of it
     bool failed = false;
     std::size_t count = 0;
     std::size_t nth = 0;
@@ -50,12 +51,12 @@ void* or_throw(void* p)
 
 failing_allocation::failing_allocation(std::size_t nth) noexcept
 {
-    now = {true, false, 0, nth};
+    now = {true, true, false, 0, nth};
 }
 
 failing_allocation::~failing_allocation()
 {
-    now.on = false;
+    now.armed = now.on = false;
 }
 
 bool failing_allocation::failed() const noexcept
@@ -71,6 +72,13 @@ std::size_t failing_allocation::count() const noexcept
 unmarked::unmarked() noexcept : before_(std::exchange(now.on, false)) {}
 
 unmarked::~unmarked()
+{
+    now.on = before_;
+}
+
+marked_again::marked_again() noexcept : before_(std::exchange(now.on, now.armed)) {}
+
+marked_again::~marked_again()
 {
     now.on = before_;
 }
