@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <new>
 
 namespace copse::quic::detail {
 
@@ -16,6 +17,18 @@ namespace copse::quic::detail {
 inline connection_state& self(void* user_data) noexcept
 {
     return *static_cast<connection_state*>(user_data);
+}
+
+// Nothing may be thrown through C: without memory the connection ends.
+template <class Fn>
+int guarded(void* user_data, Fn&& fn) noexcept
+{
+    try {
+        return fn(self(user_data));
+    } catch (const std::bad_alloc&) {
+        self(user_data).no_memory_ = true;
+        return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
 }
 
 inline ngtcp2_callbacks make_callbacks() noexcept
@@ -44,7 +57,7 @@ inline ngtcp2_callbacks make_callbacks() noexcept
     };
     c.get_new_connection_id = [](ngtcp2_conn*, ngtcp2_cid* cid, std::uint8_t* token,
                                  std::size_t length, void* user) {
-        return self(user).on_new_connection_id(cid, token, length);
+        return guarded(user, [&](auto& s) { return s.on_new_connection_id(cid, token, length); });
     };
     c.remove_connection_id = [](ngtcp2_conn*, const ngtcp2_cid* cid, void* user) {
         self(user).on_retired_connection_id(*cid);
@@ -55,28 +68,36 @@ inline ngtcp2_callbacks make_callbacks() noexcept
     };
     c.recv_stream_data = [](ngtcp2_conn*, std::uint32_t flags, std::int64_t id, std::uint64_t,
                             const std::uint8_t* data, std::size_t n, void* user, void* stream) {
-        const int rv =
-            self(user).on_stream_data(flags, id, {reinterpret_cast<const std::byte*>(data), n},
-                                      static_cast<stream_state*>(stream));
-        if (flags & NGTCP2_STREAM_DATA_FLAG_FIN) self(user).on_receiving_end(id);
-        return rv;
+        return guarded(user, [&](auto& s) {
+            const int rv =
+                s.on_stream_data(flags, id, {reinterpret_cast<const std::byte*>(data), n},
+                                 static_cast<stream_state*>(stream));
+            if (flags & NGTCP2_STREAM_DATA_FLAG_FIN) s.on_receiving_end(id);
+            return rv;
+        });
     };
     c.stream_open = [](ngtcp2_conn*, std::int64_t id, void* user) {
-        return self(user).on_stream_open(id);
+        return guarded(user, [&](auto& s) { return s.on_stream_open(id); });
     };
     c.stream_close = [](ngtcp2_conn*, std::uint32_t flags, std::int64_t id, std::uint64_t code,
                         void* user, void* stream) {
-        return self(user).on_stream_close(flags, id, code, static_cast<stream_state*>(stream));
+        return guarded(user, [&](auto& s) {
+            return s.on_stream_close(flags, id, code, static_cast<stream_state*>(stream));
+        });
     };
     c.stream_reset = [](ngtcp2_conn*, std::int64_t id, std::uint64_t, std::uint64_t code,
                         void* user, void* stream) {
-        const int rv = self(user).on_stream_reset(code, static_cast<stream_state*>(stream));
-        self(user).on_receiving_end(id);
-        return rv;
+        return guarded(user, [&](auto& s) {
+            const int rv = s.on_stream_reset(code, static_cast<stream_state*>(stream));
+            s.on_receiving_end(id);
+            return rv;
+        });
     };
     c.acked_stream_data_offset = [](ngtcp2_conn*, std::int64_t, std::uint64_t offset,
                                     std::uint64_t n, void* user, void* stream) {
-        return self(user).on_acked(offset, n, static_cast<stream_state*>(stream));
+        return guarded(user, [&](auto& s) {
+            return s.on_acked(offset, n, static_cast<stream_state*>(stream));
+        });
     };
     c.extend_max_local_streams_bidi = [](ngtcp2_conn*, std::uint64_t, void* user) {
         self(user).on_peer_stream_limit();
@@ -85,22 +106,30 @@ inline ngtcp2_callbacks make_callbacks() noexcept
     c.extend_max_local_streams_uni = c.extend_max_local_streams_bidi;
     c.extend_max_stream_data = [](ngtcp2_conn*, std::int64_t, std::uint64_t, void* user,
                                   void* stream) {
-        self(user).on_stream_window(static_cast<stream_state*>(stream));
-        return 0;
+        return guarded(user, [&](auto& s) {
+            s.on_stream_window(static_cast<stream_state*>(stream));
+            return 0;
+        });
     };
     c.recv_datagram = [](ngtcp2_conn*, std::uint32_t, const std::uint8_t* data, std::size_t n,
                          void* user) {
-        self(user).on_datagram({reinterpret_cast<const std::byte*>(data), n});
-        return 0;
+        return guarded(user, [&](auto& s) {
+            s.on_datagram({reinterpret_cast<const std::byte*>(data), n});
+            return 0;
+        });
     };
     // A datagram's id is its size.
     c.lost_datagram = [](ngtcp2_conn*, std::uint64_t size, void* user) {
-        self(user).on_lost_datagram(size);
-        return 0;
+        return guarded(user, [&](auto& s) {
+            s.on_lost_datagram(size);
+            return 0;
+        });
     };
     c.ack_datagram = [](ngtcp2_conn*, std::uint64_t size, void* user) {
-        self(user).on_acked_datagram(size);
-        return 0;
+        return guarded(user, [&](auto& s) {
+            s.on_acked_datagram(size);
+            return 0;
+        });
     };
     return c;
 }

@@ -119,6 +119,9 @@ void connection_state::fail(int error)
         set_library_error(native, error);
         why.code = native.error_code;
         why.reason = ::ngtcp2_strerror(error);
+        if (error == NGTCP2_ERR_NOMEM || no_memory_) {
+            why.error = make_error_code(std::errc::not_enough_memory);  // not the peer's fault
+        }
     }
     end(std::move(why), write_close(native));
 }

@@ -288,6 +288,7 @@ public:
     credit place_;             ///< among the connections of the endpoint
     credit handshake_place_;   ///< of an incoming one, until it is established
     bool dirty_ = false;       ///< in the endpoint's list of connections to flush
+    bool no_memory_ = false;   ///< a callback found none
     timestamp armed_ = never;  ///< its entry in the endpoint's deadlines
 
 private:
