@@ -161,3 +161,44 @@ TEST_CASE("QUIC endpoints talk in the world, the same way for the same seed")
     CHECK(lossy.network.lost > 0);
     CHECK(echo_world(9, link, 1 << 20).hash == lossy.hash);
 }
+
+TEST_CASE("an endpoint that moves in the world ends its connections' timers")
+{
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+        INFO("seed " << seed);
+        std::error_code failure;
+        std::thread run([&] {
+            endpoint_address where;
+            quic::endpoint* moving = nullptr;
+            sim::world w(seed);
+            sim::network net(w);
+            auto& a = w.add_machine("server");
+            auto& b = w.add_machine("client");
+            auto& ha = net.add_host(a);
+            auto& hb = net.add_host(b);
+            hb.down.bytes_per_second = 1'000'000;
+            a.start(serve(ha, where));
+            const auto program = [](sim::host& h, const endpoint_address& to,
+                                    quic::endpoint*& at) -> awaitable<result<void>> {
+                auto client = endpoint_on(h);
+                at = &client;
+                const auto done = co_await dial_and_echo(client, to, 2 << 20);
+                at = nullptr;
+                co_await client.close();
+                co_return done;
+            };
+            if (!w.run_for(1ms)) return;
+            b.start(program(hb, where, moving));
+            w.after(300ms, [&] {
+                hb.readdress({198, 19, 0, 1});
+                std::vector<std::unique_ptr<datagram_socket>> sockets;
+                sockets.push_back(hb.bind().value());
+                if (moving) static_cast<void>(moving->rebind(std::move(sockets)));
+            });
+            const auto ran = w.run_until([&] { return b.running() == 0; }, 10min);
+            failure = ran ? b.failure() : ran.error();
+        });
+        run.join();
+        CHECK_FALSE(failure);
+    }
+}

@@ -261,7 +261,9 @@ timestamp connection_state::expiry() const
 void connection_state::expire(timestamp now)
 {
     if (!conn_ || !owner_) return;
-    now = forward(now);
+    // Behind the deadline, not at it: ngtcp2 lets go of connection ids only then, and would ask for the
+    // same deadline again for as long as the clock stands still.
+    now = forward(now + 1);
     const int rv = ::ngtcp2_conn_handle_expiry(conn_, now);
     if (rv != 0) {
         fail(rv);
