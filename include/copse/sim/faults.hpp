@@ -25,6 +25,7 @@ namespace copse::sim {
 /// What can go wrong. Unless said otherwise a fault is over after its span, or never when that is 0.
 enum class fault_kind : std::uint8_t {
     crash,            ///< power loss; on again after the span, at once when that is 0
+    kill,             ///< its programs die, its disk lives; started again after the span
     freeze,           ///< the machine does nothing
     partition,        ///< no way between the target and the other one
     isolate,          ///< no way between the target and any other
@@ -44,7 +45,7 @@ enum class fault_kind : std::uint8_t {
 };
 
 /// How many kinds there are.
-inline constexpr std::size_t fault_kinds = 17;
+inline constexpr std::size_t fault_kinds = 18;
 
 /// The name of a kind, as in the text of a plan: `crash`, `clock_step`.
 [[nodiscard]] std::string_view name_of(fault_kind kind) noexcept;
@@ -103,7 +104,7 @@ struct fault_target {
     machine* computer = nullptr;       ///< never null
     host* place = nullptr;             ///< null: faults of the network pass it by
     disk* storage = nullptr;           ///< null: faults of disks pass it by
-    std::function<void()> restart;     ///< starts its programs again after a crash
+    std::function<void()> restart;     ///< starts its programs after a crash or a kill
     std::function<void()> moved = {};  ///< called after it got another address: time to bind anew
 };
 
@@ -126,7 +127,7 @@ public:
     void heal();
     /// Faults that have taken effect.
     [[nodiscard]] std::size_t applied() const noexcept { return applied_; }
-    /// Whether a target is off after a crash.
+    /// Whether a target is off after a crash or a kill.
     [[nodiscard]] bool off(std::size_t target) const;
 
 private:
@@ -139,7 +140,7 @@ private:
     void begin(const fault& f);
     void end(std::uint64_t id);
     bool possible(const fault& f) const;
-    void crash(fault_target& t);
+    void crash(fault_target& t, fault_kind kind);
     void apply(const fault& f);
     void apply_network(std::size_t target);
     void apply_disk(std::size_t target);

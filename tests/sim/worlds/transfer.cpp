@@ -136,9 +136,12 @@ awaitable<result<void>> receiver(scene& s, sim::host& h, sim::disk& d)
 {
     const auto fs = d.mount();
     const auto pool = make_inline_pool();
+    store::folder_options how;
+    how.checkpoint_bytes = 256U << 10;  // so that there is something to go on from
+    how.checkpoint_interval = 100ms;
     std::shared_ptr<store::folder_store> blobs;
     while (!blobs) {
-        auto opened = store::folder_store::open(*fs, "/received");
+        auto opened = store::folder_store::open(*fs, "/received", how);
         if (opened) {
             blobs = std::move(opened).value();
             break;
@@ -232,11 +235,11 @@ sim::scenario transfer_world()
     sim::scenario s;
     s.name = "transfer";
     s.about = "one blob, both machines crash and move, the network fails, the disk forgets";
-    for (const kind k :
-         {kind::crash, kind::freeze, kind::partition, kind::forget_mappings, kind::drop_all,
-          kind::clock_step, kind::clock_drift, kind::loss, kind::reorder, kind::delay, kind::slow,
-          kind::small_mtu, kind::disk_errors, kind::disk_full}) {
-        s.faults.choices.push_back({k, k == kind::crash ? 6U : 1U});
+    for (const kind k : {kind::crash, kind::kill, kind::freeze, kind::partition,
+                         kind::forget_mappings, kind::readdress, kind::drop_all, kind::clock_step,
+                         kind::clock_drift, kind::loss, kind::reorder, kind::delay, kind::slow,
+                         kind::small_mtu, kind::disk_errors, kind::disk_full}) {
+        s.faults.choices.push_back({k, k == kind::crash || k == kind::kill ? 4U : 1U});
     }
     s.states = {"translated", "retried", "resumed", "moved", "sectors_lost"};
     s.play = play;

@@ -391,7 +391,8 @@ private:
 
     void print_hash(const job& j, const run_report& r)
     {
-        if (!options_.hashes && !options_.here && options_.seeds != 1U) return;
+        const bool asked = options_.hashes || options_.here || options_.seeds == 1U;
+        if (!asked || r.log_hash == 0) return;
         std::ostringstream line;
         line << "log " << j.what->name << ' ' << j.seed << ' ' << std::hex << std::setw(16)
              << std::setfill('0') << r.log_hash << '\n';

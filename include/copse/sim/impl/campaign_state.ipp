@@ -46,11 +46,11 @@ std::string parse_campaign_options(const std::vector<std::string>& arguments, ca
     std::uint64_t seeds = 0;
     std::uint64_t cpu_seconds = 0;
     std::uint64_t jobs = 0;
-    const std::map<std::string, std::uint64_t*> numbers{{"--first", &out.first},
-                                                        {"--seeds", &seeds},
-                                                        {"--cpu-seconds", &cpu_seconds},
-                                                        {"--jobs", &jobs},
-                                                        {"--limit", &out.limit_seconds}};
+    std::uint64_t max_failures = out.max_failures;
+    const std::map<std::string, std::uint64_t*> numbers{
+        {"--first", &out.first},           {"--seeds", &seeds},
+        {"--cpu-seconds", &cpu_seconds},   {"--jobs", &jobs},
+        {"--max-failures", &max_failures}, {"--limit", &out.limit_seconds}};
     for (std::size_t i = 0; i < arguments.size(); ++i) {
         const std::string& name = arguments[i];
         if (const auto flag = flags.find(name); flag != flags.end()) {
@@ -74,6 +74,7 @@ std::string parse_campaign_options(const std::vector<std::string>& arguments, ca
         }
     }
     out.jobs = static_cast<std::size_t>(jobs);
+    out.max_failures = static_cast<std::size_t>(max_failures);
     const bool one = !out.world.empty() && out.seeds == 1U;
     if (!out.log.empty() && !one) return "--log needs --world and --seeds 1";
     if (out.plan && !one) return "--plan needs --world and --seeds 1";
@@ -94,6 +95,7 @@ Runs seeds of simulated worlds, each in a process of its own, and prints what th
   --jobs J           runs at a time (one a core)
   --limit N          seconds of processor time that a run may take (120)
   --resume FILE      go on where FILE ends, and save to it
+  --max-failures N   end early when so many have failed (20)
   --hashes           print the hash of each run's log
   --minimise         shorten the plans of faults of runs that fail
 one run, with --world W --first S --seeds 1:

@@ -8,6 +8,15 @@
 
 namespace copse::sim {
 
+namespace detail {
+
+inline bool ends_life(fault_kind kind) noexcept
+{
+    return kind == fault_kind::crash || kind == fault_kind::kill;
+}
+
+}  // namespace detail
+
 fault_driver::fault_driver(world& w, network* net, std::vector<fault_target> targets,
                            std::function<void(fault_kind)> seen)
     : world_(w), network_(net), targets_(std::move(targets)), seen_(std::move(seen))
@@ -41,6 +50,7 @@ bool fault_driver::possible(const fault& f) const
     const fault_target& t = targets_[f.target];
     switch (f.kind) {
     case fault_kind::crash:
+    case fault_kind::kill:
         // Power that is off cannot fail.
         return t.restart && !off(f.target);
     case fault_kind::freeze:
@@ -68,14 +78,14 @@ bool fault_driver::possible(const fault& f) const
 bool fault_driver::off(std::size_t target) const
 {
     return std::any_of(active_.begin(), active_.end(), [&](const auto& a) {
-        return a.second.kind == fault_kind::crash && a.second.target == target;
+        return detail::ends_life(a.second.kind) && a.second.target == target;
     });
 }
 
-void fault_driver::crash(fault_target& t)
+void fault_driver::crash(fault_target& t, fault_kind kind)
 {
     t.computer->crash();
-    if (t.storage) t.storage->crash();
+    if (t.storage && kind == fault_kind::crash) t.storage->crash();
 }
 
 void fault_driver::begin(const fault& f)
@@ -98,7 +108,8 @@ void fault_driver::begin(const fault& f)
         return;
     }
     case fault_kind::crash:
-        crash(t);
+    case fault_kind::kill:
+        crash(t, f.kind);
         if (f.span.count() == 0) {
             t.restart();
             return;
@@ -121,7 +132,7 @@ void fault_driver::end(std::uint64_t id)
     if (at == active_.end()) return;
     const fault f = at->second;
     active_.erase(at);
-    if (f.kind == fault_kind::crash) targets_[f.target].restart();
+    if (detail::ends_life(f.kind)) targets_[f.target].restart();
     else apply(f);
 }
 
@@ -171,6 +182,7 @@ void fault_driver::apply(const fault& f)
     case fault_kind::disk_full:
     case fault_kind::bit_rot: apply_disk(f.target); return;
     case fault_kind::crash:
+    case fault_kind::kill:
     case fault_kind::forget_mappings:
     case fault_kind::readdress:
     case fault_kind::drop_all: return;

@@ -20,6 +20,7 @@ struct fault_habit {
 // What is usual for each kind, in the order of the enum.
 inline constexpr std::array<fault_habit, fault_kinds> fault_habits{{
     {"crash", std::chrono::milliseconds(2000), 0, 0},
+    {"kill", std::chrono::milliseconds(2000), 0, 0},
     {"freeze", std::chrono::milliseconds(2000), 0, 0},
     {"partition", std::chrono::milliseconds(3000), 0, 0},
     {"isolate", std::chrono::milliseconds(3000), 0, 0},
@@ -176,7 +177,8 @@ fault_plan draw_faults(rng& random, const fault_options& options, std::size_t ta
             if (f.other >= f.target) ++f.other;
         }
         // A machine that is on again at once is the hardest to notice for others.
-        if (f.kind != fault_kind::crash || random.happens(500)) {
+        const bool off = f.kind == fault_kind::crash || f.kind == fault_kind::kill;
+        if (!off || random.happens(500)) {
             f.span = detail::draw_span(random, choice->longest.count() > 0 ? choice->longest
                                                                            : usual.longest);
         }
