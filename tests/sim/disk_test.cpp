@@ -300,3 +300,16 @@ TEST_CASE("disk: the hook sees each change with its number and may fail it")
     CHECK(numbers == std::vector<std::uint64_t>{0, 1, 2, 3});
     CHECK(b.content("/f") == bytes("1"));
 }
+
+TEST_CASE("disk: a lock ends with the life that took it, even if the disk lives on")
+{
+    sim::world w(1);
+    auto& m = w.add_machine("a");
+    sim::disk d(w, m);
+    const auto before = d.mount();
+    const auto lock = before->lock("/lock");
+    REQUIRE(lock);
+    CHECK_FALSE(d.mount()->lock("/lock"));
+    m.crash();
+    CHECK(d.mount()->lock("/lock"));
+}

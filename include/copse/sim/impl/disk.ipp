@@ -22,7 +22,7 @@ struct disk::node {
     file_kind kind = file_kind::regular;
     std::uint64_t inode = 0;
     std::int64_t modified_ns = 0;
-    bool locked = false;
+    std::optional<incarnation> locked;  ///< by which life; the lock ends with it
 
     // A file.
     std::vector<std::byte> data;
@@ -340,10 +340,11 @@ public:
         create.write = create.create = true;
         COPSE_TRYV(open(path, create));
         const auto found = disk_.find(path);
-        if (found->locked) return make_error_code(std::errc::resource_unavailable_try_again);
-        found->locked = true;
+        if (found->locked && found->locked->alive())
+            return make_error_code(std::errc::resource_unavailable_try_again);
+        found->locked = life_;
         return std::shared_ptr<void>(found.get(), [found, life = life_](void*) {
-            if (life.alive()) found->locked = false;
+            if (life.alive()) found->locked.reset();
         });
     }
 
@@ -544,7 +545,7 @@ void disk::crash()
     for (const auto& d : directories()) {
         d->unsynced.clear();  // also of a directory whose removal was undone
         for (const auto& [name, entry] : d->entries) {
-            entry->locked = false;
+            entry->locked.reset();
             if (entry->kind == file_kind::regular) crash_node(*entry);
         }
     }
