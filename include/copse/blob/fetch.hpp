@@ -86,6 +86,7 @@ struct fetch_diagnostics {
 /// \param env     must outlive the awaitable, as must `where`.
 /// \param where   filled when the fetch fails.
 /// \par Errors       `blob_errc::*` (which say what to do with the peer), store and transport codes.
+///                   std::errc::not_enough_memory: what was verified is kept, as with every error.
 /// \par Cancellation partial: the stream is stopped, verified data stays, it can be repeated.
 /// \par Cost         payload touched four times: decrypt, copy to buffer, hash, write from the buffer.
 awaitable<result<fetch_report>> fetch(std::shared_ptr<connection> c, get_request request,
