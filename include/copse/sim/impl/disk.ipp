@@ -78,9 +78,10 @@ public:
         }
         if (disk_.random_.happens(disk_.options.bit_rot)) rot(disk_, *node_);
         const std::uint64_t there = node_->data.size();
-        std::uint64_t end = offset;
-        for (const byte_span part : parts) end += part.size();
-        end = std::min(end, there);
+        std::uint64_t wanted = 0;
+        for (const byte_span part : parts) wanted += part.size();
+        if (!fits(offset, wanted)) return make_error_code(std::errc::value_too_large);
+        std::uint64_t end = std::min(offset + wanted, there);
         const bool cut = offset < end && disk_.random_.happens(disk_.options.short_read);
         if (cut) end = offset + disk_.random_.below(end - offset);
         std::size_t total = 0;
@@ -99,6 +100,7 @@ public:
     {
         if (!life_.alive()) return detail::io_error();
         if (!writable_) return make_error_code(std::errc::bad_file_descriptor);
+        if (!fits(offset, data.size())) return make_error_code(std::errc::file_too_large);
         if (const std::error_code ec = disk_.change()) return ec;
         if (disk_.random_.happens(disk_.options.write_error)) {
             ++disk_.statistics_.failed;
@@ -122,6 +124,8 @@ public:
     result<void> truncate(std::uint64_t size) override
     {
         if (!life_.alive()) return detail::io_error();
+        if (!fits(size, 0)) return make_error_code(std::errc::file_too_large);
+        if (!writable_) return make_error_code(std::errc::invalid_argument);
         if (const std::error_code ec = disk_.change()) return ec;
         return resize(size);
     }
@@ -161,6 +165,13 @@ public:
     }
 
 private:
+    // The system's offsets are signed.
+    static bool fits(std::uint64_t offset, std::uint64_t length) noexcept
+    {
+        constexpr std::uint64_t most = ~std::uint64_t{0} >> 1;
+        return length <= most && offset <= most - length;
+    }
+
     std::error_code fail_short()
     {
         ++disk_.statistics_.failed;
