@@ -4,6 +4,8 @@
 #include <copse/bao/encode_core.hpp>
 #include <copse/bao/outboard.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -187,4 +189,36 @@ TEST_CASE("encode_core: changed data or pairs are never sent", "[bao]")
             CHECK(where == mismatch{job.node.first, job.node.count});
         }
     }
+}
+
+TEST_CASE("encode_core: after a wrong pair the walk goes on with the right one", "[bao]")
+{
+    const byte_vector data = pattern(300000);
+    const outboard index = outboard::build(data, 4);
+    const chunk_ranges request = ranges_of({3, 40, 100, 101, 250});
+    byte_vector expected;
+    mismatch where;
+    const auto right = [&](const upper_pair& at) { return index.pair(at.extent_index); };
+    encode_core sound{index.root(), data.size(), request, 4};
+    CHECK(sound.selected() == request.effective(chunk_count(data.size())));
+    REQUIRE(sound.next(right, expected, where).value());
+
+    encode_core core{index.root(), data.size(), request, 4};
+    std::array<std::byte, 64> wrong;
+    std::ranges::copy(index.pair(1), wrong.begin());
+    wrong[7] ^= std::byte{1};
+    byte_vector out;
+    const auto failed = core.next(
+        [&](const upper_pair& at) {
+            return at.extent_index == 1 ? pair_view(wrong) : pair_view(right(at));
+        },
+        out, where);
+    REQUIRE_FALSE(failed);
+    CHECK(failed.error() == bao_errc::parent_mismatch);
+    CHECK(where.offset() == 0);
+    CHECK(where.chunk_count == 256);
+    CHECK(out.size() == header_size + pair_size);  // nothing of the wrong pair
+    const auto again = core.next(right, out, where);
+    REQUIRE(again.value());
+    CHECK(out == expected);
 }
