@@ -79,6 +79,9 @@ public:
     /// A socket of the current life, bound to `port` (0: the next free one).
     /// \par Errors std::errc::address_in_use.
     result<std::unique_ptr<datagram_socket>> bind(std::uint16_t port = 0);
+    /// Sends a datagram under any sender's name, as attackers may whose network lets them.
+    /// \pre no translator.
+    void forge(const socket_address& from, const socket_address& to, byte_view bytes);
 
     link_options up;    ///< from the host
     link_options down;  ///< to the host
@@ -146,6 +149,8 @@ private:
     friend class host;
     struct flight;
     void send(host& from, std::uint16_t port, const outgoing_datagrams& out);
+    void send(host& from, const socket_address& name, const socket_address& to, std::uint8_t ecn,
+              byte_view bytes);
     void send_one(host& from, flight f);
     void arrive(const flight& f);
     bool translate_out(host& from, flight& f);

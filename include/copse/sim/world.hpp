@@ -142,6 +142,9 @@ public:
     void keep_log(std::function<void(const std::string&)> sink) { sink_ = std::move(sink); }
     /// Hash of everything recorded. Equal for equal seeds, builds and compilers notwithstanding.
     [[nodiscard]] std::uint64_t log_hash() const noexcept { return log_hash_; }
+    /// Calls `told` whenever other code begins to run: with the machine whose programs do, or null for
+    /// the world itself. For accounts of what each machine uses.
+    void watch(std::function<void(const machine*)> told) { watch_ = std::move(told); }
     /// Scheduled things that have happened.
     [[nodiscard]] std::uint64_t events() const noexcept { return happened_; }
 
@@ -179,6 +182,7 @@ private:
     std::uint64_t happened_ = 0;
     std::uint64_t log_hash_ = 0xcbf29ce484222325U;
     std::function<void(const std::string&)> sink_;
+    std::function<void(const machine*)> watch_;
     incarnation::state* current_ = nullptr;
     clock_source* outer_clock_ = nullptr;
     entropy_source* outer_entropy_ = nullptr;

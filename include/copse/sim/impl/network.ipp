@@ -5,6 +5,7 @@
 #include <copse/sim/network.hpp>
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <deque>
 #include <utility>
@@ -158,6 +159,12 @@ result<std::unique_ptr<datagram_socket>> host::bind(std::uint16_t port)
     return std::unique_ptr<datagram_socket>(std::make_unique<socket>(*this, at));
 }
 
+void host::forge(const socket_address& from, const socket_address& to, byte_view bytes)
+{
+    assert(nat_ == nat_kind::none);
+    network_.send(*this, from, to, 0, bytes);
+}
+
 // ---- the network ----------------------------------------------------------------------------------
 
 network::network(world& w) : world_(w), random_(w.fork("network")) {}
@@ -195,17 +202,23 @@ void network::send(host& from, std::uint16_t port, const outgoing_datagrams& out
     for (byte_view rest = out.bytes; !rest.empty();) {
         const byte_view one = rest.first(std::min(rest.size(), out.segment_size));
         rest = rest.subspan(one.size());
-        flight f;
-        f.bytes.assign(one.begin(), one.end());
-        f.from = from.address(port);
-        f.to = out.to;
-        f.ecn = out.ecn;
-        f.epoch = epoch_;
-        ++statistics_.sent;
-        statistics_.bytes += one.size();
-        world_.record("send", from.machine_.name(), one);
-        send_one(from, std::move(f));
+        send(from, from.address(port), out.to, out.ecn, one);
     }
+}
+
+void network::send(host& from, const socket_address& name, const socket_address& to,
+                   std::uint8_t ecn, byte_view bytes)
+{
+    flight f;
+    f.bytes.assign(bytes.begin(), bytes.end());
+    f.from = name;
+    f.to = to;
+    f.ecn = ecn;
+    f.epoch = epoch_;
+    ++statistics_.sent;
+    statistics_.bytes += bytes.size();
+    world_.record("send", from.machine_.name(), bytes);
+    send_one(from, std::move(f));
 }
 
 // When a datagram that enters a link at `start` comes out. False: its queue is full.

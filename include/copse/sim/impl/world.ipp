@@ -243,6 +243,7 @@ void world::at(std::chrono::nanoseconds when, std::function<void()> what)
 bool world::run_life(incarnation::state& s)
 {
     incarnation::state* const outer = std::exchange(current_, &s);
+    if (watch_) watch_(s.owner);
     s.dirty = false;
     std::uint64_t ran = 0;
     for (;;) {
@@ -254,6 +255,7 @@ bool world::run_life(incarnation::state& s)
         if (ran > detail::max_handlers_per_instant) break;
     }
     current_ = outer;
+    if (watch_) watch_(outer ? outer->owner : nullptr);
     if (s.thrown) std::rethrow_exception(std::exchange(s.thrown, nullptr));
     return ran > 0;
 }
