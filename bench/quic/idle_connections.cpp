@@ -180,7 +180,7 @@ quic::endpoint_options options_for(std::size_t connections)
 {
     quic::endpoint_options o;
     o.bind = {socket_address::loopback_v4(0)};
-    o.max_connections = connections + 16;
+    o.max_connections = o.max_connections_per_source = connections + 16;
     o.accept_backlog = connections + 16;
     o.receive_budget = (connections + 16) * o.connection_window;
     o.idle_timeout = 10min;

@@ -323,7 +323,7 @@ awaitable<result<void>> read_together(crowd size)
     const auto root = provided.add(copse::test::pattern(size.bytes)).value();
 
     auto wide = copse::test::loopback_options();
-    wide.max_connections = size.readers + 8;
+    wide.max_connections = wide.max_connections_per_source = size.readers + 8;
     wide.accept_backlog = size.readers + 8;
     wide.max_handshakes = size.readers + 8;
     wide.idle_timeout = 120s;

@@ -80,10 +80,10 @@ struct endpoint_options {
     std::size_t datagram_receive_buffer = 256U << 10;
     /// Connections of the endpoint, both directions and handshakes together.
     std::size_t max_connections = 1024;
-    /// Incoming connections of one IPv4 address or IPv6 /64, handshakes included; by default only
-    /// `max_connections` counts.
-    std::size_t max_connections_per_source = SIZE_MAX;
-    /// Incoming handshakes at the same time; more Initials are dropped until some finish.
+    /// Incoming connections of one IPv4 address or IPv6 /64, handshakes included.
+    std::size_t max_connections_per_source = 512;
+    /// Incoming handshakes at the same time; more Initials are dropped until some finish. One IPv4
+    /// address or IPv6 /64 has no more of them than it leaves free.
     std::size_t max_handshakes = 256;
     /// When addresses are validated before anything is kept.
     retry_policy retry = retry_policy::under_load;

@@ -23,7 +23,8 @@ struct endpoint_statistics {
     std::uint64_t refused_source = 0;   ///< Initials beyond `max_connections_per_source`
     std::uint64_t refused_backlog = 0;  ///< established connections beyond `accept_backlog`
     std::uint64_t refused_closing = 0;  ///< Initials that came during shutdown()
-    std::uint64_t dropped_handshakes = 0;  ///< Initials beyond `max_handshakes`
+    /// Initials beyond `max_handshakes`, or their source's part of them.
+    std::uint64_t dropped_handshakes = 0;
     std::uint64_t dropped_unlistened = 0;  ///< Initials while nothing is listened to
 
     std::uint64_t floods = 0;        ///< times that `retry_above` pending handshakes were reached

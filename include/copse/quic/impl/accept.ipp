@@ -80,14 +80,18 @@ void endpoint::state::accept(std::size_t index, byte_view datagram, const ngtcp2
         send_retry(index, header, path, in);
         return;
     }
-    credit handshake_place = handshake_places.try_take(1);
+    const socket_address source = detail::source_of(in.from);
+    const auto same = sources.find(source);
+    const source_places held = same != sources.end() ? same->second : source_places{};
+    // As many as it leaves free: one source alone gets half of them, and n of them leave one part in n + 1.
+    credit handshake_place;
+    if (held.handshakes < handshake_places.available())
+        handshake_place = handshake_places.try_take(1);
     if (!handshake_place) {
         ++counted.dropped_handshakes;  // the dialler sends it again
         return;
     }
-    const socket_address source = detail::source_of(in.from);
-    const auto same = sources.find(source);
-    if (same != sources.end() && same->second >= options.max_connections_per_source) {
+    if (held.connections >= options.max_connections_per_source) {
         ++counted.refused_source;
         refuse(index, header, in, NGTCP2_CONNECTION_REFUSED);
         return;
@@ -95,7 +99,9 @@ void endpoint::state::accept(std::size_t index, byte_view datagram, const ngtcp2
     const auto c = std::make_shared<detail::connection_state>(*this, next_serial++, true);
     connections.emplace(c->serial_, c);
     c->source_ = source;
-    ++sources[source];
+    source_places& taken = sources[source];
+    ++taken.connections;
+    ++taken.handshakes;
     c->place_ = std::move(place);
     c->handshake_place_ = std::move(handshake_place);
     if (!c->start_server(header, index, in.to, in.from, names, validated ? &original : nullptr)) {
@@ -145,6 +151,7 @@ void endpoint::state::established(const std::shared_ptr<detail::connection_state
         return;
     }
     c->handshake_place_.reset();
+    --sources.at(c->source_).handshakes;
     for (const auto& l : listeners) {
         if (l->alpn != c->alpn_) continue;
         if (l->closed) break;

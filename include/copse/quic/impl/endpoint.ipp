@@ -50,7 +50,8 @@ void endpoint::state::forget(detail::connection_state& c, detail::closing_connec
     c.handshake_place_.reset();
     if (c.server_) {
         const auto source = sources.find(c.source_);
-        if (--source->second == 0) sources.erase(source);
+        if (!c.established()) --source->second.handshakes;
+        if (--source->second.connections == 0) sources.erase(source);
         // What nobody accepted yet leaves its place in the queue to the living.
         for (const auto& l : listeners) {
             std::erase_if(l->waiting, [&](const auto& w) { return w.serial == c.serial_; });

@@ -104,8 +104,13 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     std::set<std::pair<detail::timestamp, std::uint64_t>> deadlines;
     std::deque<std::shared_ptr<detail::connection_state>> dirty;
     std::vector<std::shared_ptr<listener::state>> listeners;
-    std::map<socket_address, std::size_t> sources;  ///< incoming connections of each
-    std::size_t dials = 0;                          ///< outgoing, pending
+    /// What one source of incoming connections holds.
+    struct source_places {
+        std::size_t connections = 0;  ///< handshakes included
+        std::size_t handshakes = 0;
+    };
+    std::map<socket_address, source_places> sources;
+    std::size_t dials = 0;  ///< outgoing, pending
     bool flooded = false;
     detail::timestamp answers_since = 0;
     unsigned answers = 0;
