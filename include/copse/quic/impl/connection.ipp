@@ -145,6 +145,8 @@ connection_state::connection_state(endpoint::state& owner, std::uint64_t serial,
       open_changed_(ex_),
       incoming_changed_(ex_),
       closed_changed_(ex_),
+      memory_(this,
+              [](void* c) noexcept { return static_cast<connection_state*>(c)->memory_allowed(); }),
       windows_("quic: stream windows", owner.options.local_windows_total),
       sending_("quic: send queue of a connection", owner.options.connection_send_buffer)
 {
@@ -158,6 +160,20 @@ connection_state::~connection_state()
 {
     if (conn_) ::ngtcp2_conn_del(conn_);
     if (session_) ::gnutls_deinit(session_);
+}
+
+// Bytes out of order within the credit that was given; what is kept of each packet in flight, of which the
+// smallest has some 50 bytes, or that was and is lost; and of each stream. Asked at each allocation beyond
+// the free ones, so that the most in flight is known.
+std::size_t connection_state::memory_allowed() noexcept
+{
+    if (conn_) {
+        native_statistics now;
+        get_statistics(conn_, now);
+        most_in_flight_ = std::max(most_in_flight_, static_cast<std::size_t>(now.bytes_in_flight));
+    }
+    return transport_memory::free_bytes + 2 * reserved_.amount() + 8 * most_in_flight_ +
+           streams_.size() * (4U << 10) + static_cast<std::size_t>(kept_streams_) * 512;
 }
 
 namespace {
@@ -258,7 +274,7 @@ result<void> connection_state::start_client(const endpoint_id& peer, std::string
     const path_buffer path(local_, remote_);
     ngtcp2_conn* conn = nullptr;
     if (::ngtcp2_conn_client_new(&conn, &dcid, &scid, &path.path, NGTCP2_PROTO_VER_V1, &callbacks,
-                                 &settings, &parameters, nullptr, this) != 0) {
+                                 &settings, &parameters, memory_.functions(), this) != 0) {
         return make_error_code(std::errc::not_enough_memory);
     }
     ids_.emplace(scid.data, scid.datalen);
@@ -296,7 +312,7 @@ result<void> connection_state::start_server(const ngtcp2_pkt_hd& header, std::si
     const path_buffer path(local_, remote_);
     ngtcp2_conn* conn = nullptr;
     if (::ngtcp2_conn_server_new(&conn, &header.scid, &scid, &path.path, header.version, &callbacks,
-                                 &settings, &parameters, nullptr, this) != 0) {
+                                 &settings, &parameters, memory_.functions(), this) != 0) {
         return make_error_code(std::errc::not_enough_memory);
     }
     // The client's first destination id routes its next Initials (and duplicates) here too.

@@ -16,6 +16,7 @@
 #include <copse/quic/endpoint.hpp>
 #include <copse/quic/impl/ngtcp2_api.hpp>
 #include <copse/quic/impl/tls.hpp>
+#include <copse/quic/impl/transport_memory.hpp>
 
 #include <sys/socket.h>
 
@@ -327,6 +328,9 @@ private:
 
     tls_peer peer_;
     ngtcp2_crypto_conn_ref ref_{};
+    transport_memory memory_;
+    std::size_t most_in_flight_ = 0;  ///< bytes, since memory_ is beyond what is free
+    [[nodiscard]] std::size_t memory_allowed() noexcept;
     ngtcp2_conn* conn_ = nullptr;
     std::size_t socket_ = 0;
     std::optional<std::size_t> next_socket_;  ///< where to move when that is allowed
