@@ -1,4 +1,5 @@
 // Peers that misuse the blob protocol, as getters, pushers, observers and providers.
+#include "tests/hostile/endless_collections.hpp"
 #include "tests/hostile/liars.hpp"
 #include "tests/hostile/pushes.hpp"
 #include "tests/hostile/requests.hpp"
@@ -50,4 +51,12 @@ TEST_CASE("hostile blobs: a provider that lies to its getters", "[hostile]")
     bounds buffers;
     buffers.heap = buffers.left = 12U << 20;
     check("liars", liar, buffers, getter);
+
+    // The list and the names of a collection are held in memory.
+    bounds lists;
+    lists.heap = 24U << 20;
+    lists.left = 12U << 20;  // of which the store keeps what was true
+    getter.victims_errand = fetch_endless_collections;
+    static_cast<void>(hostile::detail::endless_lists::get());
+    check("endless collections", endless_collections, lists, getter);
 }

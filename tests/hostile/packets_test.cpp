@@ -1,6 +1,7 @@
 // Attackers that are no QUIC peers: they throw packets.
 #include "tests/hostile/coalesced_junk.hpp"
 #include "tests/hostile/false_initials.hpp"
+#include "tests/hostile/handshake_liars.hpp"
 #include "tests/hostile/initial_flood.hpp"
 #include "tests/hostile/random_packets.hpp"
 #include "tests/hostile/version_flood.hpp"
@@ -51,4 +52,14 @@ TEST_CASE("hostile packets: handshakes that are forged, spoiled or given up", "[
     CHECK(forged.bytes_out < forged.bytes_in);
     check("half handshakes", half_handshakes, proven);
     check("spoiled handshakes", spoiled_handshakes, proven);
+}
+
+TEST_CASE("hostile packets: a host that lies to those who dial it", "[hostile]")
+{
+    stage_options dialling;
+    dialling.victim.handshake_timeout = std::chrono::seconds(1);
+    dialling.victims_errand = dial_liars;
+    bounds ten_dials;
+    ten_dials.heap = 8U << 20;
+    check("handshake liar", handshake_liar, ten_dials, dialling);
 }

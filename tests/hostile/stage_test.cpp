@@ -4,6 +4,7 @@
 #include "tests/catch.hpp"
 #include "tests/support.hpp"
 
+#include <copse/core/limits.hpp>
 #include <copse/core/race.hpp>
 #include <copse/core/scope.hpp>
 #include <copse/core/timer.hpp>
@@ -400,6 +401,11 @@ figures check(const std::string& name, const actor& hostile, const bounds& allow
     CHECK(share >= allowed.share);
     CHECK(f.connections_after == 0);
     CHECK(f.acts > 0);
+    // Everybody of the play is gone: nothing of any limit is in use.
+    for (const limit_row& row : limits()) {
+        INFO(row.name);
+        CHECK(row.used == 0);
+    }
     return f;
 }
 
