@@ -1,5 +1,6 @@
 // Memory divided among pools, and the table of all limits.
-#include "../catch.hpp"
+#include "tests/catch.hpp"
+#include "tests/limit_row.hpp"
 
 #include <copse/core/clock.hpp>
 #include <copse/core/limits.hpp>
@@ -13,16 +14,9 @@
 #include <vector>
 
 using namespace copse;
+using copse::test::row_of;
 
 namespace {
-
-limit_row row(std::string_view name)
-{
-    for (const limit_row& one : limits()) {
-        if (one.name == name) return one;
-    }
-    return {};
-}
 
 // A wall clock that stands still at a time of the test's choice.
 class standing_clock final : public clock_source {
@@ -50,7 +44,7 @@ TEST_CASE("limits: a row follows what its budget lends and refuses", "[core]")
     {
         budget places("test: places", 10, limit_unit::count);
         credit some = places.try_take(7);
-        const limit_row busy = row("test: places");
+        const limit_row busy = row_of("test: places");
         CHECK(busy.unit == limit_unit::count);
         CHECK(busy.instances == 1);
         CHECK(busy.capacity == 10);
@@ -63,13 +57,13 @@ TEST_CASE("limits: a row follows what its budget lends and refuses", "[core]")
         CHECK_FALSE(places.try_take(4));
         CHECK(places.take_up_to(4).amount() == 3);  // all that is left: no refusal
         some.give_back(6);
-        const limit_row calm = row("test: places");
+        const limit_row calm = row_of("test: places");
         CHECK(calm.used == 1);
         CHECK(calm.peak == 10);
         CHECK(calm.refusals == 1);
         CHECK(calm.last_refusal == std::chrono::seconds(1200));
     }
-    const limit_row gone = row("test: places");
+    const limit_row gone = row_of("test: places");
     CHECK(gone.instances == 0);
     CHECK(gone.capacity == 0);
     CHECK(gone.used == 0);
@@ -86,19 +80,19 @@ TEST_CASE("limits: instances of one name share a row, also when some are gone", 
     const credit a = first->try_take(3);
     credit b = second->try_take(8);
     CHECK_FALSE(second->try_take(13));
-    CHECK(row("test: many").instances == 3);
-    CHECK(row("test: many").capacity == SIZE_MAX);
-    CHECK(row("test: many").used == 11);
-    CHECK(row("test: many").peak == 8);
+    CHECK(row_of("test: many").instances == 3);
+    CHECK(row_of("test: many").capacity == SIZE_MAX);
+    CHECK(row_of("test: many").used == 11);
+    CHECK(row_of("test: many").peak == 8);
     b.reset();
     second.reset();  // from the middle of the list
     CHECK_FALSE(first->try_take(8));
-    CHECK(row("test: many").instances == 2);
-    CHECK(row("test: many").used == 3);
-    CHECK(row("test: many").peak == 8);
-    CHECK(row("test: many").refusals == 2);
+    CHECK(row_of("test: many").instances == 2);
+    CHECK(row_of("test: many").used == 3);
+    CHECK(row_of("test: many").peak == 8);
+    CHECK(row_of("test: many").refusals == 2);
     third.reset();
-    CHECK(row("test: many").capacity == 10);
+    CHECK(row_of("test: many").capacity == 10);
 }
 
 TEST_CASE("limits: the table is sorted and readable as text", "[core]")
@@ -129,7 +123,7 @@ TEST_CASE("limits: the table is read while budgets come, lend and go elsewhere",
     });
     std::uint64_t refusals = 0;
     while (refusals < 1000) {
-        const limit_row now = row("test: busy");
+        const limit_row now = row_of("test: busy");
         CHECK(now.refusals >= refusals);
         CHECK((now.used == 0 || now.used == 60));
         CHECK(now.instances <= 1);
@@ -137,7 +131,7 @@ TEST_CASE("limits: the table is read while budgets come, lend and go elsewhere",
     }
     stop = true;
     other.join();
-    CHECK(row("test: busy").used == 0);
+    CHECK(row_of("test: busy").used == 0);
 }
 
 TEST_CASE("memory_budget: what is reserved never exceeds it", "[core]")
@@ -151,7 +145,7 @@ TEST_CASE("memory_budget: what is reserved never exceeds it", "[core]")
     CHECK(b);
     CHECK(memory.try_reserve(0));
     CHECK(memory.used() == 100);
-    CHECK(row("test: memory").used == 100);
+    CHECK(row_of("test: memory").used == 100);
     a = std::move(b);
     CHECK(memory.used() == 40);
     CHECK(a.bytes() == 40);
@@ -159,6 +153,27 @@ TEST_CASE("memory_budget: what is reserved never exceeds it", "[core]")
     CHECK_FALSE(a);
     CHECK(memory.used() == 0);
     CHECK(memory.peak() == 100);
+}
+
+TEST_CASE("memory_budget: one may be a part of another", "[core]")
+{
+    memory_budget whole("test: whole", 100);
+    memory_budget part("test: part", 80, &whole);
+    memory_share a = part.try_reserve(50);
+    CHECK(whole.used() == 50);
+    memory_share b = whole.try_reserve(30);
+    CHECK_FALSE(part.try_reserve(21));  // there is room here, but not in the whole
+    CHECK(part.refusals() == 1);
+    CHECK(whole.refusals() == 1);
+    CHECK(part.used() == 50);
+    CHECK_FALSE(part.try_reserve(31));  // not here: the whole is not asked
+    CHECK(whole.refusals() == 1);
+    a.absorb(part.try_reserve(20));
+    CHECK(a.bytes() == 70);
+    CHECK(whole.used() == 100);
+    a.reset();
+    CHECK(part.used() == 0);
+    CHECK(whole.used() == 30);
 }
 
 TEST_CASE("memory_budget: it cannot be made smaller than what is reserved", "[core]")
@@ -245,5 +260,5 @@ TEST_CASE("process_memory: there is one, with the default until it is resized", 
 {
     CHECK(process_memory().capacity() == default_process_memory);
     CHECK(&process_memory() == &process_memory());
-    CHECK(row("process memory").capacity == default_process_memory);
+    CHECK(row_of("process memory").capacity == default_process_memory);
 }

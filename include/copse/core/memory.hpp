@@ -36,6 +36,8 @@ public:
     explicit operator bool() const noexcept { return from_ != nullptr; }
     /// Gives everything back now.
     void reset() noexcept;
+    /// Adds what another share of the same budget holds.
+    void absorb(memory_share&& other) noexcept;
 
 private:
     friend class memory_budget;
@@ -52,7 +54,8 @@ private:
 class memory_budget {
 public:
     /// \param name a literal, for the table of limits.
-    memory_budget(const char* name, std::size_t capacity);
+    /// \param of   what is reserved here is reserved there too; null: nowhere. Must outlive it.
+    memory_budget(const char* name, std::size_t capacity, memory_budget* of = nullptr);
     memory_budget(const memory_budget&) = delete;
     memory_budget& operator=(const memory_budget&) = delete;
     ~memory_budget();
@@ -77,12 +80,13 @@ public:
 private:
     friend class budget;
     friend class memory_share;
-    // At most `most`; 0 when there is less than `least`.
+    // `most`, or when that is not there `least`, or 0.
     std::size_t take(std::size_t least, std::size_t most) noexcept;
     void give(std::size_t bytes) noexcept;
 
     std::mutex mutex_;  // held by those who change `entry_`
     detail::limit_entry entry_;
+    memory_budget* const of_;
 };
 
 /// What process_memory() has until it is resized.

@@ -129,8 +129,8 @@ std::string to_text(std::span<const limit_row> rows, std::chrono::nanoseconds no
 
 // ---- memory ----------------------------------------------------------------------------------------
 
-memory_budget::memory_budget(const char* name, std::size_t capacity)
-    : entry_(name, limit_unit::bytes, capacity)
+memory_budget::memory_budget(const char* name, std::size_t capacity, memory_budget* of)
+    : entry_(name, limit_unit::bytes, capacity), of_(of)
 {}
 
 memory_budget::~memory_budget()
@@ -142,11 +142,13 @@ std::size_t memory_budget::take(std::size_t least, std::size_t most) noexcept
 {
     const std::lock_guard lock(mutex_);
     const std::size_t left = capacity() - used();
-    if (least > left) {
+    // Not all that is left for one pool that would like a whole step.
+    std::size_t taken = most <= left ? most : least <= left ? least : 0;
+    if (taken > 0 && of_) taken = of_->take(least, taken);
+    if (taken == 0) {
         entry_.refused();
         return 0;
     }
-    const std::size_t taken = std::min(left, most);
     entry_.set_used(used() + taken);
     return taken;
 }
@@ -156,6 +158,7 @@ void memory_budget::give(std::size_t bytes) noexcept
     const std::lock_guard lock(mutex_);
     assert(bytes <= used());
     entry_.set_used(used() - bytes);
+    if (of_) of_->give(bytes);
 }
 
 memory_share memory_budget::try_reserve(std::size_t bytes) noexcept
@@ -177,6 +180,14 @@ void memory_share::reset() noexcept
     if (from_) from_->give(bytes_);
     from_ = nullptr;
     bytes_ = 0;
+}
+
+void memory_share::absorb(memory_share&& other) noexcept
+{
+    assert(!from_ || !other.from_ || from_ == other.from_);
+    if (!from_) from_ = other.from_;
+    bytes_ += std::exchange(other.bytes_, 0);
+    other.from_ = nullptr;
 }
 
 memory_budget& process_memory()
