@@ -88,17 +88,44 @@ TEST_CASE("memory_store: the limit counts what is written, not what is claimed",
 
     const hash::digest huge = hash::blake3_hash(as_bytes("huge"));
     auto writer = store.open_partial(huge, ~std::uint64_t{0}).value();
-    CHECK(store.used() == 0);
+    CHECK(store.used() == memory_store::blob_bytes);
     const std::vector<std::byte> data(1024);
     CHECK(writer->write(data, ~std::uint64_t{0} - 1024));  // one short page at the far end
     CHECK(writer->write(data, ~std::uint64_t{0} - 1000).error() == std::errc::invalid_argument);
     const auto used = store.used();
-    CHECK(used <= 256 * 1024);
+    CHECK(used <= 256 * 1024 + memory_store::blob_bytes);
     CHECK(writer->write(data, 1 << 20).error() == store_errc::full);
     CHECK(store.used() == used);
     writer.reset();
     REQUIRE(store.remove(huge));
     CHECK(store.used() == 0);
+}
+
+TEST_CASE("memory_store: blobs that were only announced count too", "[store]")
+{
+    memory_store store(3 * memory_store::blob_bytes);
+    for (const char* name : {"1", "2", "3"})
+        CHECK(store.open_partial(hash::blake3_hash(as_bytes(name)), 1000));
+    CHECK(store.used() == 3 * memory_store::blob_bytes);
+    const auto fourth = hash::blake3_hash(as_bytes("4"));
+    CHECK(store.open_partial(fourth, 1000).error() == store_errc::full);
+    CHECK(store.remove(fourth).error() == store_errc::missing);
+    CHECK(store.open_partial(hash::blake3_hash(as_bytes("3")), 1000));  // known already
+    CHECK(store.used() == 3 * memory_store::blob_bytes);
+}
+
+TEST_CASE("memory_store: what it takes is reserved of the memory that it was given", "[store]")
+{
+    memory_budget memory("test: of a store", 40'000);
+    {
+        memory_store store(1 << 20, memory);
+        CHECK(store.add(pattern(30'000)));
+        CHECK(memory.used() == store.used());
+        CHECK(store.add(pattern(20'000)).error() == store_errc::full);
+        CHECK(memory.refusals() == 1);
+        CHECK(memory.used() == store.used());
+    }
+    CHECK(memory.used() == 0);
 }
 
 TEST_CASE("memory_store: a wrong claim does not stick unless it is proven", "[store]")
@@ -118,7 +145,7 @@ TEST_CASE("memory_store: a wrong claim does not stick unless it is proven", "[st
 
 TEST_CASE("memory_store: pairs that do not fit fail the checkpoint", "[store]")
 {
-    memory_store store(17 * 1024);
+    memory_store store(17 * 1024 + memory_store::blob_bytes);
     const auto blob = random_blob(17 * 1024);
     auto writer = store.open_partial(blob.root, blob.data.size()).value();
     REQUIRE(deliver(*writer, blob, 0, 17));

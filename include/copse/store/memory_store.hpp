@@ -1,6 +1,7 @@
 // Blobs in memory, under a limit.
 #pragma once
 
+#include <copse/core/memory.hpp>
 #include <copse/store/blob_store.hpp>
 
 #include <cstddef>
@@ -9,14 +10,19 @@
 namespace copse::store {
 
 /// A store in memory: complete blobs, and partial ones of which only what arrived takes space.
-/// \par Limits `limit_bytes` of data and hash pairs in all; what would exceed it fails with
-///             store_errc::full and leaves the rest alone. Blobs that are removed while a reader has
-///             them count until that reader is released.
+/// \par Limits `limit_bytes` of data and hash pairs in all, and `blob_bytes` for each blob; what would
+///             exceed it, or finds no room in `memory`, fails with store_errc::full and leaves the rest
+///             alone. Blobs that are removed while a reader has them count until that reader is
+///             released.
 /// \par Threads any.
 class memory_store final : public blob_store {
 public:
-    /// \param limit_bytes data and hash pairs of all blobs together.
-    explicit memory_store(std::size_t limit_bytes);
+    /// What a blob counts besides its data and pairs, also before any of it arrived.
+    static constexpr std::size_t blob_bytes = 512;
+
+    /// \param limit_bytes all blobs together.
+    /// \param memory      what is reserved as blobs arrive; must outlive the store, readers, writers.
+    explicit memory_store(std::size_t limit_bytes, memory_budget& memory = process_memory());
     ~memory_store() override;
 
     /// Copies and hashes a blob on the calling thread. \return its root hash.

@@ -4,13 +4,13 @@
 #include <copse/bao/chunk_ranges.hpp>
 #include <copse/bao/geometry.hpp>
 #include <copse/core/bytes.hpp>
+#include <copse/core/memory.hpp>
 #include <copse/core/result.hpp>
 #include <copse/hash/blake3.hpp>
 #include <copse/store/blob_store.hpp>
 #include <copse/store/error.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -22,44 +22,16 @@
 
 namespace copse::store::detail {
 
-/// The limit of a memory store. Unlike core's budget it is counted from any thread.
-class page_limit {
-public:
-    explicit page_limit(std::size_t capacity) noexcept : capacity_(capacity) {}
-
-    [[nodiscard]] bool try_take(std::size_t amount) noexcept
-    {
-        std::size_t used = used_.load(std::memory_order_relaxed);
-        do {
-            if (amount > capacity_ - used) return false;
-        } while (!used_.compare_exchange_weak(used, used + amount, std::memory_order_relaxed));
-        return true;
-    }
-    void give_back(std::size_t amount) noexcept
-    {
-        used_.fetch_sub(amount, std::memory_order_relaxed);
-    }
-    [[nodiscard]] std::size_t used() const noexcept
-    {
-        return used_.load(std::memory_order_relaxed);
-    }
-
-private:
-    const std::size_t capacity_;
-    std::atomic<std::size_t> used_{0};
-};
-
 /// A sparse array of `size` bytes in pages; the last page is only as long as needed.
 /// \par Threads any, for disjoint ranges.
 class paged_bytes {
 public:
     paged_bytes(std::uint64_t size, std::size_t page_size,
-                std::shared_ptr<page_limit> limit) noexcept
+                std::shared_ptr<memory_budget> limit) noexcept
         : size_(size), page_size_(page_size), limit_(std::move(limit))
     {}
     paged_bytes(const paged_bytes&) = delete;
     paged_bytes& operator=(const paged_bytes&) = delete;
-    ~paged_bytes() { limit_->give_back(taken_); }
 
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
@@ -111,24 +83,20 @@ private:
         if (at == pages_.end()) {
             const auto length = static_cast<std::size_t>(
                 std::min<std::uint64_t>(page_size_, size_ - index * page_size_));
-            if (!limit_->try_take(length)) return store_errc::full;
-            try {
-                at = pages_.emplace(index, std::make_unique<std::byte[]>(length)).first;
-            } catch (...) {
-                limit_->give_back(length);
-                throw;
-            }
-            taken_ += length;
+            memory_share share = limit_->try_reserve(length);
+            if (!share) return store_errc::full;
+            at = pages_.emplace(index, std::make_unique<std::byte[]>(length)).first;
+            taken_.absorb(std::move(share));
         }
         return at->second.get();
     }
 
     const std::uint64_t size_;
     const std::size_t page_size_;
-    const std::shared_ptr<page_limit> limit_;
+    const std::shared_ptr<memory_budget> limit_;
     mutable std::mutex mutex_;
     std::map<std::uint64_t, std::unique_ptr<std::byte[]>> pages_;
-    std::size_t taken_ = 0;
+    memory_share taken_;  // of limit_
 };
 
 /// The root hash of the empty blob, which is complete in every store without being added.

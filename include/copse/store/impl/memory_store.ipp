@@ -20,13 +20,14 @@ namespace detail {
 // One blob. What is behind the mutex may be read by readers on other threads while it arrives; the
 // bytes of pages are not: nobody reads chunks that were not checkpointed.
 struct memory_blob {
-    memory_blob(const hash::digest& r, std::uint64_t s, std::shared_ptr<page_limit> limit,
-                std::shared_ptr<watch_list> w)
+    memory_blob(const hash::digest& r, std::uint64_t s, std::shared_ptr<memory_budget> limit,
+                std::shared_ptr<watch_list> w, memory_share own)
         : root(r),
           size(s),
           watchers(std::move(w)),
           data(s, data_page, limit),
-          pairs(bao::outboard_size(s), pair_page, limit)
+          pairs(bao::outboard_size(s), pair_page, limit),
+          taken(std::move(own))
     {}
 
     static constexpr std::size_t data_page = 256 * 1024;
@@ -37,6 +38,7 @@ struct memory_blob {
     const std::shared_ptr<watch_list> watchers;
     paged_bytes data;
     paged_bytes pairs;
+    const memory_share taken;  // for itself
     mutable std::mutex mutex;
     bao::chunk_ranges present;
     bool proven = false;
@@ -57,9 +59,17 @@ struct memory_blob {
 }  // namespace detail
 
 struct memory_store::state {
-    explicit state(std::size_t limit_bytes)
-        : limit(std::make_shared<detail::page_limit>(limit_bytes))
+    state(std::size_t limit_bytes, memory_budget& memory)
+        : limit(std::make_shared<memory_budget>("store: blobs in memory", limit_bytes, &memory))
     {}
+
+    [[nodiscard]] result<std::shared_ptr<detail::memory_blob>> make(const hash::digest& root,
+                                                                    std::uint64_t size)
+    {
+        memory_share own = limit->try_reserve(blob_bytes);
+        if (!own) return store_errc::full;
+        return std::make_shared<detail::memory_blob>(root, size, limit, watchers, std::move(own));
+    }
 
     [[nodiscard]] std::shared_ptr<detail::memory_blob> find(const hash::digest& root)
     {
@@ -68,7 +78,7 @@ struct memory_store::state {
         return at == blobs.end() ? nullptr : at->second;
     }
 
-    const std::shared_ptr<detail::page_limit> limit;
+    const std::shared_ptr<memory_budget> limit;
     const std::shared_ptr<detail::watch_list> watchers = std::make_shared<detail::watch_list>();
     std::mutex mutex;
     std::map<hash::digest, std::shared_ptr<detail::memory_blob>> blobs;
@@ -184,13 +194,15 @@ private:
 
 }  // namespace detail
 
-memory_store::memory_store(std::size_t limit_bytes) : state_(std::make_shared<state>(limit_bytes))
+memory_store::memory_store(std::size_t limit_bytes, memory_budget& memory)
+    : state_(std::make_shared<state>(limit_bytes, memory))
 {}
 
 memory_store::~memory_store() = default;
 
 result<hash::digest> memory_store::add(byte_view bytes)
 {
+    if (bytes.empty()) return detail::empty_root();
     const auto outboard = bao::outboard::build(bytes);
     const hash::digest root = outboard.root();
     if (const auto old = state_->find(root)) {
@@ -198,8 +210,7 @@ result<hash::digest> memory_store::add(byte_view bytes)
         const std::lock_guard lock(old->mutex);
         if (old->writing) return store_errc::busy;
     }
-    auto blob =
-        std::make_shared<detail::memory_blob>(root, bytes.size(), state_->limit, state_->watchers);
+    COPSE_TRY(auto blob, state_->make(root, bytes.size()));
     COPSE_TRYV(blob->data.write(bytes, 0));
     COPSE_TRYV(blob->pairs.write(outboard.pairs(), 0));
     blob->present = bao::chunk_ranges::range(0, bao::chunk_count(bytes.size()));
@@ -278,7 +289,7 @@ result<std::shared_ptr<blob_writer>> memory_store::open_partial(const hash::dige
     // Where a claimed size was wrong, so are the positions of pairs: start again.
     const bool fresh = !blob || blob->size != size;
     if (fresh) {
-        blob = std::make_shared<detail::memory_blob>(root, size, state_->limit, state_->watchers);
+        COPSE_TRY(blob, state_->make(root, size));
     }
     auto writer = std::make_shared<detail::memory_writer>(blob);
     if (fresh) state_->blobs[root] = blob;
