@@ -186,7 +186,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             require(provided.add(f.known.small).has_value());
             require(provided.add(f.known.list).has_value());
         }
-        const blob::provide_limits limits{1, 20, 5, 0};
+        const blob::provide_limits limits{1, 20, 5, 0, 64U << 20};
         blob::provide_share share(limits);
         blob::provide_environment env{provided, *f.offload, f.buffers, &share};
         bool ended = false;

@@ -32,7 +32,14 @@ struct provide_limits {
     std::size_t observers = 4096;
     /// Bytes a second that are sent in all, 0 for no limit.
     std::uint64_t upload_bytes_per_s = 0;
+    /// Memory of requests from their first byte to their end, `request_cost` for each byte of them, and
+    /// of the sequences that pushes name; what would exceed it is reset with `wire_code::limit`.
+    std::size_t request_memory = 256U << 20;
 };
+
+/// What a byte of a request counts: ranges take up to 8 bytes for each, once as they were asked for and
+/// once as they are answered.
+inline constexpr std::size_t request_cost = 16;
 
 /// What happened at a provider since it began.
 struct provide_counters {
@@ -51,14 +58,16 @@ struct provide_counters {
 struct provide_share {
     /// Takes all limits as they are.
     explicit provide_share(const provide_limits& limits = {})
-        : connections("provide: connections", limits.connections),
-          requests("provide: requests", limits.requests),
-          observers("provide: observers", limits.observers),
+        : connections("provide: connections", limits.connections, limit_unit::count),
+          requests("provide: requests", limits.requests, limit_unit::count),
+          observers("provide: observers", limits.observers, limit_unit::count),
+          request_memory("provide: memory of requests", limits.request_memory),
           upload(limits.upload_bytes_per_s)
     {}
     budget connections;         ///< that are served now
     budget requests;            ///< that are answered now
     budget observers;           ///< that are told of changes now
+    budget request_memory;      ///< what requests take now, in bytes
     rate_limiter upload;        ///< of everything that is sent
     provide_counters counters;  ///< since the beginning
 };
@@ -149,8 +158,11 @@ struct provide_options {
     /// reset with `wire_code::limit`; one that is not heard of at all loses its connection.
     std::chrono::nanoseconds reclaim_timeout = std::chrono::seconds(5);
     /// Requests of one connection that are answered at the same time; more wait, of which the first
-    /// byte is read. The transport bounds how many (`max_remote_streams`).
+    /// byte is read.
     std::size_t max_requests = 32;
+    /// Streams of one connection that are looked after at the same time, also those whose requests
+    /// wait: more stay with the transport. A peer that resets what waits may at once open another.
+    std::size_t max_streams = 256;
     /// Observers of one connection; a further one is reset with `wire_code::limit`.
     std::size_t max_observers = 16;
     /// Pushes of one connection that are received at the same time; a further one is stopped with

@@ -35,6 +35,21 @@ inline bool is_malformed(const std::error_code& e) noexcept
            e == blob_errc::request_too_large;
 }
 
+/// What one request takes of the memory that all have together.
+struct request_charge {
+    budget* of = nullptr;  ///< null: not counted
+    credit held;
+
+    std::error_code add(std::size_t bytes) noexcept
+    {
+        if (!of) return {};
+        credit more = of->try_take(bytes * request_cost);
+        if (!more) return blob_errc::rate_limited;
+        held.absorb(std::move(more));
+        return {};
+    }
+};
+
 /// Reads requests, no byte more than belongs to them.
 class request_reader {
 public:
@@ -50,19 +65,21 @@ public:
     }
 
     /// What follows it.
-    static awaitable<result<request>> read_rest(recv_stream& from, request_type type)
+    static awaitable<result<request>> read_rest(recv_stream& from, request_type type,
+                                                request_charge& charge)
     {
         std::vector<std::byte> bytes(1, static_cast<std::byte>(type));
         std::error_code error;
-        if (type == request_type::push) error = co_await read_prefixed(from, bytes);
-        else error = co_await read_to_end(from, bytes);
+        if (type == request_type::push) error = co_await read_prefixed(from, bytes, charge);
+        else error = co_await read_to_end(from, bytes, charge);
         if (error) co_return error;
         auto decoded = decode_request(bytes);
         co_return decoded;
     }
 
 private:
-    static awaitable<std::error_code> read_to_end(recv_stream& from, std::vector<std::byte>& bytes)
+    static awaitable<std::error_code> read_to_end(recv_stream& from, std::vector<std::byte>& bytes,
+                                                  request_charge& charge)
     {
         std::vector<std::byte> part(4096);
         for (;;) {
@@ -72,6 +89,8 @@ private:
             if (bytes.size() + n.assume_value() > 1 + max_request_bytes) {
                 co_return blob_errc::request_too_large;
             }
+            const std::error_code full = charge.add(n.assume_value());
+            if (full) co_return full;
             bytes.insert(bytes.end(), part.begin(),
                          part.begin() + static_cast<std::ptrdiff_t>(n.assume_value()));
         }
@@ -79,10 +98,11 @@ private:
 
     // What follows the request of a push is its data.
     static awaitable<std::error_code> read_prefixed(recv_stream& from,
-                                                    std::vector<std::byte>& bytes)
+                                                    std::vector<std::byte>& bytes,
+                                                    request_charge& charge)
     {
         for (;;) {
-            const std::error_code ec = co_await read_exactly(from, bytes, 1);
+            const std::error_code ec = co_await read_exactly(from, bytes, 1, charge);
             if (ec) co_return ec;
             const auto length = codec::decode_varint<std::uint64_t>(byte_view(bytes).subspan(1));
             if (length) {
@@ -90,7 +110,7 @@ private:
                     co_return blob_errc::request_too_large;
                 }
                 const auto n = static_cast<std::size_t>(length.assume_value().value);
-                const std::error_code body = co_await read_exactly(from, bytes, n);
+                const std::error_code body = co_await read_exactly(from, bytes, n, charge);
                 co_return body;
             }
             if (length.error() != codec::codec_errc::truncated) {
@@ -101,7 +121,7 @@ private:
 
     // Memory follows what has arrived, not what was announced.
     static awaitable<std::error_code> read_exactly(recv_stream& from, std::vector<std::byte>& bytes,
-                                                   std::size_t count)
+                                                   std::size_t count, request_charge& charge)
     {
         while (count > 0) {
             const std::size_t had = bytes.size();
@@ -111,6 +131,8 @@ private:
             bytes.resize(had + (n ? n.assume_value() : 0));
             if (!n) co_return n.error();
             if (n.assume_value() == 0) co_return blob_errc::malformed_request;
+            const std::error_code full = charge.add(n.assume_value());
+            if (full) co_return full;
             count -= n.assume_value();
         }
         co_return std::error_code{};
@@ -127,7 +149,12 @@ public:
           sender_(connection_, env_, sender_limits(options_)),
           requests_(connection_->get_executor()),
           watchers_(connection_->get_executor()),
-          freed_(connection_->get_executor())
+          freed_(connection_->get_executor()),
+          streams_("provide: streams of a connection", options_.max_streams, limit_unit::count),
+          answering_("provide: requests of a connection", options_.max_requests, limit_unit::count),
+          observing_("provide: observers of a connection", options_.max_observers,
+                     limit_unit::count),
+          pushing_("provide: pushes of a connection", options_.max_pushes, limit_unit::count)
     {}
 
     awaitable<close_reason> run()
@@ -161,32 +188,21 @@ public:
     }
 
 private:
-    /// A request's place among those that are answered at the same time.
-    class place_of_request {
+    /// A place that others may wait for.
+    class held_place {
     public:
-        explicit place_of_request(provider& p) : provider_(p) { ++provider_.answering_; }
-        place_of_request(const place_of_request&) = delete;
-        place_of_request& operator=(const place_of_request&) = delete;
-        ~place_of_request()
+        held_place(credit c, event& freed) : credit_(std::move(c)), freed_(freed) {}
+        held_place(const held_place&) = delete;
+        held_place& operator=(const held_place&) = delete;
+        ~held_place()
         {
-            --provider_.answering_;
-            provider_.freed_.notify_all();
+            credit_.reset();
+            freed_.notify_all();
         }
 
     private:
-        provider& provider_;
-    };
-
-    /// A push's place among those that are received at the same time.
-    class place_of_push {
-    public:
-        explicit place_of_push(std::size_t& count) : count_(count) { ++count_; }
-        place_of_push(const place_of_push&) = delete;
-        place_of_push& operator=(const place_of_push&) = delete;
-        ~place_of_push() { --count_; }
-
-    private:
-        std::size_t& count_;
+        credit credit_;
+        event& freed_;
     };
 
     static answer_sender::limits sender_limits(const provide_options& o)
@@ -214,14 +230,29 @@ private:
         // Every stream that the transport lets the peer open, since those that come first are not
         // always those whose requests do: places that wait for these would never be free.
         for (std::uint64_t number = 0;; ++number) {
+            credit place;
+            const std::error_code ec = co_await wait_for_place(streams_, place);
+            if (ec) co_return ec;
             auto next = co_await connection_->accept_bi();
             if (!next) co_return next.error();
-            requests_.spawn(serve(std::move(next).assume_value(), number));
+            requests_.spawn(serve(std::move(next).assume_value(), std::move(place), number));
         }
     }
 
-    awaitable<void> serve(bidi_stream stream, std::uint64_t number)
+    awaitable<std::error_code> wait_for_place(budget& among, credit& place)
     {
+        if (among.available() == 0) among.count_refusal();
+        while (among.available() == 0) {
+            const std::error_code ec = co_await freed_.wait();
+            if (ec) co_return ec;
+        }
+        place = among.try_take(1);
+        co_return std::error_code{};
+    }
+
+    awaitable<void> serve(bidi_stream stream, credit among_streams, std::uint64_t number)
+    {
+        const held_place place(std::move(among_streams), freed_);
         const time_point began = monotonic_clock::now();
         provide_report report;
         report.request.number = number;
@@ -282,18 +313,19 @@ private:
         report.request.type = type.assume_value();
         const std::error_code unserved = refuses(report.request.type);
         if (unserved) co_return unserved;
-        std::optional<place_of_push> pushing;
+        credit pushing;
         if (report.request.type == request_type::push) {
             // Left unread, its data would fill the window that the others need.
-            if (pushing_ >= options_.max_pushes) co_return blob_errc::rate_limited;
-            pushing.emplace(pushing_);
+            pushing = pushing_.try_take(1);
+            if (!pushing) co_return blob_errc::rate_limited;
         }
-        while (answering_ >= options_.max_requests) {
-            const std::error_code ec = co_await freed_.wait();
-            if (ec) co_return ec;
-        }
-        std::optional<place_of_request> place(*this);
-        auto reading = request_reader::read_rest(*stream.recv, report.request.type);
+        credit answering;
+        const std::error_code turn = co_await wait_for_place(answering_, answering);
+        if (turn) co_return turn;
+        std::optional<held_place> place(std::in_place, std::move(answering), freed_);
+        request_charge charge;
+        if (env_.share) charge.of = &env_.share->request_memory;
+        auto reading = request_reader::read_rest(*stream.recv, report.request.type, charge);
         auto wanted = co_await with_timeout(std::move(reading), options_.request_timeout);
         if (!wanted) co_return wanted.error();
         request what = std::move(wanted).assume_value();
@@ -315,7 +347,7 @@ private:
         }
         if (auto* const push = std::get_if<push_request>(&what)) {
             selection pushed(std::move(push->content));
-            error = co_await take_push(stream, std::move(pushed), report);
+            error = co_await take_push(stream, std::move(pushed), charge.of, report);
             co_return error;
         }
         if (auto* const many = std::get_if<get_many_request>(&what)) {
@@ -363,21 +395,20 @@ private:
 
     awaitable<std::error_code> observe_blob(bidi_stream& stream, hash::digest root)
     {
-        if (observing_ >= options_.max_observers) co_return blob_errc::rate_limited;
+        const credit place = observing_.try_take(1);
+        if (!place) co_return blob_errc::rate_limited;
         credit shared;
         if (env_.share) {
             shared = env_.share->observers.try_take(1);
             if (!shared) co_return blob_errc::rate_limited;
         }
-        ++observing_;
         const std::error_code error =
             co_await serve_observer(*stream.send, root, env_.store, env_.pool);
-        --observing_;
         co_return error;
     }
 
     // There is no answer to a push: its end is given at once, and failure stops the data.
-    awaitable<std::error_code> take_push(bidi_stream& stream, selection pushed,
+    awaitable<std::error_code> take_push(bidi_stream& stream, selection pushed, budget* sequences,
                                          provide_report& report)
     {
         report.root = pushed.root;
@@ -388,7 +419,7 @@ private:
         options.max_blob_size = options_.max_pushed_blob;
         fetch_diagnostics where;
         receive_session session(connection_->get_executor(), std::move(pushed), into,
-                                std::move(options), where, wire_code::internal);
+                                std::move(options), where, wire_code::internal, sequences);
         const auto ready = co_await session.prepare();
         if (!ready) co_return ready.error();
         const auto received = co_await session.run(*stream.recv);
@@ -405,10 +436,11 @@ private:
     answer_sender sender_;
     scope requests_;
     scope watchers_;
-    event freed_;
-    std::size_t answering_ = 0;
-    std::size_t observing_ = 0;
-    std::size_t pushing_ = 0;
+    event freed_;  ///< a stream or a request gave its place back
+    budget streams_;
+    budget answering_;
+    budget observing_;
+    budget pushing_;
     std::size_t malformed_ = 0;
 };
 

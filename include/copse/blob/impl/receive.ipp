@@ -19,6 +19,9 @@
 
 namespace copse::blob::detail {
 
+/// Ends of blobs and filled extents that wait to be verified and stored; then the peer waits.
+inline constexpr std::size_t max_waiting_extents = 1024;
+
 /// Receives one answer: the sink that decodes in the receive path, and the loop that verifies and
 /// stores. Used by the getter, and by a provider that is pushed to.
 class receive_session final : private received_blobs,
@@ -26,12 +29,14 @@ class receive_session final : private received_blobs,
                               public disk::leaf_pool::waiter {
 public:
     /// \param on_failure code that the sender is told when its bytes are wrong.
+    /// \param sequences  what the hashes of children are counted in; may be null.
     receive_session(executor ex, selection wanted, fetch_environment& env, fetch_options options,
-                    fetch_diagnostics& where, wire_code on_failure)
+                    fetch_diagnostics& where, wire_code on_failure, budget* sequences = nullptr)
         : received_blobs(env, std::move(options)),
           where_(where),
           wanted_(std::move(wanted)),
           on_failure_(on_failure),
+          sequences_(sequences),
           cursor_(wanted_.ranges),
           changed_(ex),
           children_(ex)
@@ -43,6 +48,8 @@ public:
     awaitable<result<void>> prepare()
     {
         if (!wanted_.wants_children()) co_return outcome::success();
+        const std::error_code full = co_await reserve_sequence();
+        if (full) co_return full;
         auto job = [this] { return read_blob(env_.store, wanted_.root, max_hash_sequence_bytes); };
         auto found = co_await offload(env_.pool, job);
         if (found) co_return take_sequence(std::move(found).assume_value());
@@ -166,6 +173,8 @@ private:
         wants_bytes_ = false;
         if (failure_) return;
         for (;;) {
+            // Blobs without bytes need no buffer: a provider could send them faster than they are kept.
+            if (filled_.size() >= max_waiting_extents) return;
             if (!current_ && !next_blob()) return;
             bao::decode_core& decoder = current_->decoder;
             if (auto extent = decoder.take_extent()) {
@@ -401,11 +410,27 @@ private:
         const bool root_over = std::ranges::any_of(
             batch, [](const incoming_extent& e) { return e.last && e.blob->index == 0; });
         if (!root_over || sequence_ || !wanted_.wants_children()) co_return std::error_code{};
+        const std::error_code full = co_await reserve_sequence();
+        if (full) co_return full;
         auto job = [this] { return read_blob(env_.store, wanted_.root, max_hash_sequence_bytes); };
         auto found = co_await offload(env_.pool, job);
         if (!found) co_return found.error();
         const auto taken = take_sequence(std::move(found).assume_value());
         if (!taken) co_return taken.error();
+        co_return std::error_code{};
+    }
+
+    // Its size is the sender's choice.
+    awaitable<std::error_code> reserve_sequence()
+    {
+        if (!sequences_) co_return std::error_code{};
+        auto job = [this] { return env_.store.status(wanted_.root); };
+        const auto found = co_await offload(env_.pool, job);
+        if (!found) co_return found.error();
+        const std::uint64_t size = found.assume_value().size;
+        sequence_held_ = sequences_->try_take(
+            static_cast<std::size_t>(std::min<std::uint64_t>(size, max_hash_sequence_bytes)));
+        if (!sequence_held_) co_return blob_errc::rate_limited;
         co_return std::error_code{};
     }
 
@@ -419,6 +444,7 @@ private:
     fetch_diagnostics& where_;
     selection wanted_;
     const wire_code on_failure_;
+    budget* const sequences_;
     ranges_seq::cursor cursor_;
     event changed_;
     scope children_;
@@ -426,6 +452,7 @@ private:
     bao::decode_options decode_;
 
     std::optional<std::vector<std::byte>> sequence_;  // the children's hashes, once known
+    credit sequence_held_;                            // for it, when `sequences_` counts
     std::uint64_t next_index_ = 0;
     std::shared_ptr<incoming_blob> current_;  // the one whose bytes arrive
     disk::leaf_pool::buffer buffer_;          // lent to current_'s decoder
