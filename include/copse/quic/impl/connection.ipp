@@ -241,12 +241,13 @@ void connection_state::start(ngtcp2_conn* conn)
         conn_, static_cast<ngtcp2_duration>(owner_->options.keep_alive.count()));
 }
 
-// What a connection needs before it exists: credit that it will promise, and room to answer.
+// What a connection needs before it exists: credit that it will promise, room to answer, itself.
 result<void> connection_state::reserve()
 {
     reserved_ = owner_->receive_budget.try_take(owner_->options.connection_window);
     send_reserved_ = owner_->send_budget.try_take(least_send_room);
-    if (!reserved_ || !send_reserved_) return transport_errc::limit_reached;
+    state_reserved_ = owner_->connection_memory.try_take(connection_bytes);
+    if (!reserved_ || !send_reserved_ || !state_reserved_) return transport_errc::limit_reached;
     return outcome::success();
 }
 
@@ -383,6 +384,7 @@ void connection_state::end(close_reason why, closing_connection record)
     qlog_.reset();
     reserved_.reset();
     send_reserved_.reset();
+    state_reserved_.reset();
     established_changed_.notify_all();
     open_changed_.notify_all();
     incoming_changed_.notify_all();

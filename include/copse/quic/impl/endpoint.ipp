@@ -28,6 +28,11 @@ endpoint::state::state(executor e, endpoint_options o)
                      detail::memory_step),
       send_budget("quic: send queues", options.send_budget, memory_of(options),
                   detail::memory_step),
+      connection_memory("quic: state of connections",
+                        options.max_connections > SIZE_MAX / detail::connection_bytes
+                            ? SIZE_MAX
+                            : options.max_connections * detail::connection_bytes,
+                        memory_of(options), detail::memory_step),
       places("quic: connections", options.max_connections, limit_unit::count),
       handshake_places("quic: handshakes", options.max_handshakes, limit_unit::count),
       work(ex),

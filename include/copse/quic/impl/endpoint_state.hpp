@@ -24,7 +24,10 @@ namespace detail {
 
 // What an endpoint itself needs: 8 sockets with 64 KiB each, two batches to send, 256 close packets.
 inline constexpr std::size_t endpoint_bytes = 1U << 20;
-// How much credit is reserved of the program's memory at once.
+// What a connection needs besides windows and queues: 64 KiB of ngtcp2's pools, 5 of ours, 15 of TLS
+// until it is established (docs/components/quic.md has the measurement).
+inline constexpr std::size_t connection_bytes = 96U << 10;
+// How much is reserved of the program's memory at once.
 inline constexpr std::size_t memory_step = 4U << 20;
 
 // Flushes or receive rounds between two visits to the reactor, so that other work gets its turn.
@@ -92,8 +95,9 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     memory_share own_memory;  ///< of the buffers below, of loops, and of close packets
     budget receive_budget;
     budget send_budget;
-    budget places;            ///< of connections, both directions and handshakes together
-    budget handshake_places;  ///< of incoming ones that are pending
+    budget connection_memory;  ///< `connection_bytes` for each
+    budget places;             ///< of connections, both directions and handshakes together
+    budget handshake_places;   ///< of incoming ones that are pending
     scope work;
     event flush_wanted;
     event progress;  ///< a connection ended, or a full socket took what waited

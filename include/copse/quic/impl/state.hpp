@@ -347,6 +347,7 @@ private:
     budget windows_;           ///< what the streams we opened may hold together
     budget sending_;           ///< what the streams' chunks may cost together
     credit send_reserved_;     ///< of the endpoint's budget: at least what they cost
+    credit state_reserved_;    ///< of the endpoint's budget: what the connection itself takes
     credit reserved_;          ///< of the endpoint's budget: all credit ever given to the peer
     std::size_t granted_ = 0;  ///< connection credit beyond the first window
     std::size_t credit_since_flush_ = 0;
