@@ -93,6 +93,9 @@ public:
     /// What is lent, was lent at most, and was refused.
     [[nodiscard]] const budget& limits() const noexcept { return budget_; }
 
+    /// Bytes of the buffers that are kept for reuse; with those lent never more than the capacity.
+    [[nodiscard]] std::size_t kept() const noexcept { return free_.size() * extent_bytes_; }
+
     /// Whether anybody waits for a buffer.
     [[nodiscard]] bool contended() const noexcept { return !waiting_.empty(); }
 

@@ -50,11 +50,16 @@ std::optional<leaf_pool::buffer> leaf_pool::try_take(std::size_t bytes, const wa
         data = free_.back();
         free_.pop_back();
     } else {
+        while (!free_.empty() && kept() > budget_.available()) {
+            ::operator delete(free_.back(), detail::page);
+            free_.pop_back();
+            --extents_;
+        }
         // Room for all there are, since giving back must not need memory.
-        const bool kept = size == extent_bytes_;
-        if (kept && free_.capacity() <= extents_) free_.reserve(2 * (extents_ + 1));
+        const bool reusable = size == extent_bytes_;
+        if (reusable && free_.capacity() <= extents_) free_.reserve(2 * (extents_ + 1));
         data = static_cast<std::byte*>(::operator new(size, detail::page));
-        if (kept) ++extents_;
+        if (reusable) ++extents_;
     }
     return buffer(*this, data, size, std::move(taken));
 }
@@ -76,7 +81,7 @@ void leaf_pool::leave(waiter& w) noexcept
 
 void leaf_pool::give_back(std::byte* data, std::size_t size) noexcept
 {
-    if (size == extent_bytes_ && free_.size() < budget_.capacity() / extent_bytes_) {
+    if (size == extent_bytes_ && kept() + size <= budget_.available()) {
         free_.push_back(data);
     } else {
         ::operator delete(data, detail::page);
