@@ -84,6 +84,21 @@ awaitable<result<void>> watch(std::shared_ptr<connection> peer, hash::digest roo
 }
 // [observe]
 
+// [memory]
+// What all endpoints, buffers and stores of the program may reserve together.
+result<void> bound_memory()
+{
+    return process_memory().resize(256U << 20);
+}
+
+// Every limit: its name, how much of it is in use, was at most, and when something was refused last.
+void show_limits()
+{
+    const std::vector<limit_row> table = limits();
+    std::cout << to_text(table, wall_time());
+}
+// [memory]
+
 awaitable<result<void>> meet(quic::endpoint& here, quic::endpoint& there)
 {
     const executor ex = co_await asio::this_coro::executor;
@@ -109,6 +124,7 @@ awaitable<result<void>> meet(quic::endpoint& here, quic::endpoint& there)
         work.spawn(watch(peer.value(), root.value()));
         work.spawn(push(peer.value(), root.value(), sending));
         done = co_await work.join();
+        show_limits();
     }
     co_await here.close();  // also on failure: `buffers` must outlive the connections
     co_await there.close();
@@ -119,6 +135,7 @@ awaitable<result<void>> meet(quic::endpoint& here, quic::endpoint& there)
 awaitable<result<void>> run()
 {
     const executor ex = co_await asio::this_coro::executor;
+    COPSE_CO_TRYV(bound_memory());  // before the first pool is made
     quic::endpoint_options options;
     options.bind = {socket_address::loopback_v4(0)};
     COPSE_CO_TRY(quic::endpoint here, quic::endpoint::make(ex, options));

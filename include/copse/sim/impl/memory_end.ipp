@@ -19,7 +19,7 @@ memory_end::memory_end(executor ex, memory_link::state& link, const memory_end_o
       closed_changed_(ex_),
       link_(link),
       dialler_(dialler),
-      windows_("sim local stream windows", own.local_windows_total)
+      windows_("sim: stream windows", own.local_windows_total)
 {}
 
 void memory_end::meet(memory_end& peer)
