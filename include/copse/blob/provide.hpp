@@ -5,6 +5,7 @@
 #include <copse/core/asio.hpp>
 #include <copse/core/credit.hpp>
 #include <copse/core/duration.hpp>
+#include <copse/core/memory.hpp>
 #include <copse/core/offload.hpp>
 #include <copse/core/rate_limit.hpp>
 #include <copse/core/result.hpp>
@@ -32,8 +33,9 @@ struct provide_limits {
     std::size_t observers = 4096;
     /// Bytes a second that are sent in all, 0 for no limit.
     std::uint64_t upload_bytes_per_s = 0;
-    /// Memory of requests from their first byte to their end, `request_cost` for each byte of them, and
-    /// of the sequences that pushes name; what would exceed it is reset with `wire_code::limit`.
+    /// Memory of requests from their first byte to their end: `request_cost` for each byte of them, the
+    /// sequences that pushes name, and 256 KiB for an answer with parts of blobs, or with a sequence.
+    /// What would exceed it is reset with `wire_code::limit`.
     std::size_t request_memory = 256U << 20;
 };
 
@@ -56,12 +58,13 @@ struct provide_counters {
 /// \par Threads one executor.
 /// \par Lifetime must outlive the connections that use it.
 struct provide_share {
-    /// Takes all limits as they are.
-    explicit provide_share(const provide_limits& limits = {})
+    /// Takes all limits as they are. \param memory what requests reserve of; must outlive it.
+    explicit provide_share(const provide_limits& limits = {},
+                           memory_budget& memory = process_memory())
         : connections("provide: connections", limits.connections, limit_unit::count),
           requests("provide: requests", limits.requests, limit_unit::count),
           observers("provide: observers", limits.observers, limit_unit::count),
-          request_memory("provide: memory of requests", limits.request_memory),
+          request_memory("provide: memory of requests", limits.request_memory, memory, 1U << 20),
           upload(limits.upload_bytes_per_s)
     {}
     budget connections;         ///< that are served now

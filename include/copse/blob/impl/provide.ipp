@@ -40,10 +40,13 @@ struct request_charge {
     budget* of = nullptr;  ///< null: not counted
     credit held;
 
-    std::error_code add(std::size_t bytes) noexcept
+    /// Bytes of the request.
+    std::error_code add(std::size_t bytes) noexcept { return take(bytes * request_cost); }
+    /// Bytes of anything else.
+    std::error_code take(std::size_t bytes) noexcept
     {
         if (!of) return {};
-        credit more = of->try_take(bytes * request_cost);
+        credit more = of->try_take(bytes);
         if (!more) return blob_errc::rate_limited;
         held.absorb(std::move(more));
         return {};
@@ -230,23 +233,22 @@ private:
         // Every stream that the transport lets the peer open, since those that come first are not
         // always those whose requests do: places that wait for these would never be free.
         for (std::uint64_t number = 0;; ++number) {
-            credit place;
-            const std::error_code ec = co_await wait_for_place(streams_, place);
+            const std::error_code ec = co_await wait_for_room(streams_);
             if (ec) co_return ec;
             auto next = co_await connection_->accept_bi();
             if (!next) co_return next.error();
+            credit place = streams_.try_take(1);  // nobody else takes any
             requests_.spawn(serve(std::move(next).assume_value(), std::move(place), number));
         }
     }
 
-    awaitable<std::error_code> wait_for_place(budget& among, credit& place)
+    awaitable<std::error_code> wait_for_room(budget& among)
     {
         if (among.available() == 0) among.count_refusal();
         while (among.available() == 0) {
             const std::error_code ec = co_await freed_.wait();
             if (ec) co_return ec;
         }
-        place = among.try_take(1);
         co_return std::error_code{};
     }
 
@@ -320,8 +322,11 @@ private:
             if (!pushing) co_return blob_errc::rate_limited;
         }
         credit answering;
-        const std::error_code turn = co_await wait_for_place(answering_, answering);
-        if (turn) co_return turn;
+        while (!answering) {
+            const std::error_code ec = co_await wait_for_room(answering_);
+            if (ec) co_return ec;
+            answering = answering_.try_take(1);
+        }
         std::optional<held_place> place(std::in_place, std::move(answering), freed_);
         request_charge charge;
         if (env_.share) charge.of = &env_.share->request_memory;
@@ -350,14 +355,21 @@ private:
             error = co_await take_push(stream, std::move(pushed), charge.of, report);
             co_return error;
         }
-        if (auto* const many = std::get_if<get_many_request>(&what)) {
-            selection listed(std::move(*many));
-            error = co_await send_answer(stream, std::move(listed), report);
-            co_return error;
-        }
-        selection one(std::move(std::get<get_request>(what)));
-        error = co_await send_answer(stream, std::move(one), report);
+        auto* const many = std::get_if<get_many_request>(&what);
+        selection wanted_blobs =
+            many ? selection(std::move(*many)) : selection(std::move(std::get<get_request>(what)));
+        error = charge.take(working_bytes(wanted_blobs));
+        if (error) co_return error;
+        error = co_await send_answer(stream, std::move(wanted_blobs), report);
         co_return error;
+    }
+
+    // What an answer keeps besides its buffers: a part of the sequence, an extent that is sent in parts.
+    static std::size_t working_bytes(const selection& s)
+    {
+        const bool whole =
+            s.ranges == ranges_seq::all() || s.ranges == ranges_seq::root(bao::chunk_ranges::all());
+        return (s.wants_children() ? answer_extent_bytes : 0) + (whole ? 0 : answer_extent_bytes);
     }
 
     awaitable<std::error_code> send_answer(bidi_stream& stream, selection wanted,
