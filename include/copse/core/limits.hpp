@@ -19,7 +19,7 @@ struct limit_row {
     std::string_view name;                ///< as in docs/limits.md
     limit_unit unit = limit_unit::bytes;  ///< what the numbers are
     std::size_t instances = 0;            ///< that exist now, for example one a connection
-    std::size_t capacity = 0;             ///< of these together
+    std::size_t capacity = 0;             ///< of these together; SIZE_MAX: no limit of its own
     std::size_t used = 0;                 ///< of these together
     std::size_t peak = 0;                 ///< most that one instance ever used, also of those gone
     std::uint64_t refusals = 0;           ///< times that something waited or was refused, likewise

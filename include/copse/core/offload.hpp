@@ -32,8 +32,8 @@ protected:
 class offload_pool {
 public:
     virtual ~offload_pool() = default;
-    /// Queues a job; its queue is as long as the number of suspended coroutines that wait for it.
-    /// When it throws, the job is not queued.
+    /// Queues a job; its queue is as long as the number of suspended coroutines that wait for it, which
+    /// is what their owners limit. When it throws, the job is not queued.
     /// \par Threads any.
     virtual void submit(offload_job& job) = 0;
     /// How many jobs run at the same time.

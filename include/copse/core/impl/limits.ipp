@@ -113,7 +113,8 @@ std::string to_text(std::span<const limit_row> rows, std::chrono::nanoseconds no
     std::string out;
     for (const limit_row& row : rows) {
         out += row.name;
-        out += ": " + std::to_string(row.used) + " of " + std::to_string(row.capacity);
+        out += ": " + std::to_string(row.used);
+        if (row.capacity != SIZE_MAX) out += " of " + std::to_string(row.capacity);
         if (row.unit == limit_unit::bytes) out += " bytes";
         if (row.instances != 1) out += " in " + std::to_string(row.instances);
         out += ", most " + std::to_string(row.peak);

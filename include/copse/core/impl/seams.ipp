@@ -2,6 +2,7 @@
 #pragma once
 
 #include <copse/core/clock.hpp>
+#include <copse/core/credit.hpp>
 #include <copse/core/entropy.hpp>
 #include <copse/core/offload.hpp>
 
@@ -99,6 +100,7 @@ public:
         {
             const std::lock_guard lock(mutex_);
             jobs_.push_back(&job);
+            waiting_.set_used(jobs_.size());
         }
         wake_.notify_one();
     }
@@ -117,6 +119,7 @@ private:
             if (jobs_.empty()) return;
             offload_job* const job = jobs_.front();
             jobs_.pop_front();
+            waiting_.set_used(jobs_.size());
             lock.unlock();
             job->run();
             lock.lock();
@@ -126,6 +129,8 @@ private:
     std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<offload_job*> jobs_;
+    // Each belongs to a coroutine that waits for it: it is these that are limited.
+    limit_entry waiting_{"offload: jobs that wait", limit_unit::count, SIZE_MAX};
     bool stopping_ = false;
     std::vector<std::thread> threads_;
 };
