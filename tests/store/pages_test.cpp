@@ -14,9 +14,9 @@ using namespace copse::test;
 
 TEST_CASE("paged_bytes: what was never written reads as zeros and takes no memory", "[store]")
 {
-    const auto limit = std::make_shared<detail::page_limit>(300);
+    const auto limit = std::make_shared<memory_budget>("test: pages", std::size_t{300});
     {
-        detail::paged_bytes bytes(1050, 100, limit);
+        store::detail::paged_bytes bytes(1050, 100, limit);
         CHECK(bytes.size() == 1050);
         const auto data = pattern(150);
         REQUIRE(bytes.write(data, 230));  // pages 2 and 3
@@ -46,7 +46,7 @@ TEST_CASE("paged_bytes: what was never written reads as zeros and takes no memor
 
 TEST_CASE("watch_list: those who let go are forgotten, also among many", "[store]")
 {
-    detail::watch_list list;
+    store::detail::watch_list list;
     const auto root = [](std::uint8_t n) {
         hash::digest out;
         out.bytes[0] = std::byte{n};
