@@ -74,6 +74,10 @@ TEST_CASE("faults: a plan is what its text says")
     const auto two = sim::parse_fault_plan(" 7:partition:0-1+5\n3:clock_step:2+9=-4 ");
     REQUIRE(two);
     CHECK(sim::to_text(two.value()) == "3:clock_step:2+9=-4 7:partition:0-1+5");
+}
+
+TEST_CASE("hostile: copse::sim::parse_fault_plan")
+{
     for (const char* wrong :
          {"", "1", "1:", "1:crash", "1:crash:", "1:crsh:0", "x:crash:0", "-1:crash:0", "1:crash:0+",
           "1:crash:0+-1", "1:crash:0=", "1:crash:0 none", "1:crash:0x", "1:crash:99999999999"}) {

@@ -70,7 +70,7 @@ public:
     /// Reports what is wrong. The first report counts; the run goes on.
     void fail(std::string why);
     /// fail(what) unless `good`. \return `good`.
-    bool check(bool good, std::string_view what);
+    bool check(bool good, std::string what);
     /// Whether anything was wrong so far.
     [[nodiscard]] bool failed() const noexcept { return !report_.failure.empty(); }
 

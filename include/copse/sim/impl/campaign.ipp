@@ -43,9 +43,9 @@ void run::fail(std::string why)
     if (report_.failure.empty()) report_.failure = why.empty() ? "no reason given" : std::move(why);
 }
 
-bool run::check(bool good, std::string_view what)
+bool run::check(bool good, std::string what)
 {
-    if (!good) fail(std::string(what));
+    if (!good) fail(std::move(what));
     return good;
 }
 
