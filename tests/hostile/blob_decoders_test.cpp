@@ -73,8 +73,7 @@ TEST_CASE("hostile: copse::blob::ranges_seq::decode", "[hostile][decoders]")
         for (int i = 0; i < 20; ++i) {
             const auto wanted = at.next_wanted(next);
             if (!wanted || *wanted == ~std::uint64_t{0}) break;
-            CHECK(*wanted >= next);
-            CHECK(!at.ranges().empty());
+            must(*wanted >= next && !at.ranges().empty(), "a walk goes on");
             next = *wanted + 1;
         }
         encoding again;
@@ -169,7 +168,7 @@ TEST_CASE("hostile: copse::blob::check_name, copse::blob::check_names", "[hostil
         }
         for (const auto& n : names) {
             each = blob::check_name(n).has_value() && each;
-            CHECK(blob::escape_name(n).size() <= 900);
+            must(blob::escape_name(n).size() <= 900, "escaped names are short");
         }
         std::size_t refused = 0;
         const auto all = blob::check_names(names, &refused);

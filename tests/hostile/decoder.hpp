@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <functional>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -227,6 +228,12 @@ private:
 inline void torment(const decoder& d)
 {
     detail::decoder_trial(d).run();
+}
+
+/// What must hold of everything that is decoded; cheaper than CHECK, and as fatal.
+inline void must(bool good, const char* what)
+{
+    if (!good) throw std::logic_error(what);
 }
 
 inline encoding encoding_of(byte_view bytes)

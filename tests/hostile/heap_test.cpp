@@ -10,6 +10,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <malloc.h>
@@ -114,15 +115,16 @@ void* noted(void* block) noexcept
 }
 }  // namespace
 
-extern "C" void* malloc(std::size_t size)
+extern "C" void* malloc(std::size_t size) noexcept(noexcept(::malloc(size)))
 {
     return noted(__libc_malloc(size));
 }
-extern "C" void* calloc(std::size_t count, std::size_t size)
+extern "C" void* calloc(std::size_t count,
+                        std::size_t size) noexcept(noexcept(::calloc(count, size)))
 {
     return noted(__libc_calloc(count, size));
 }
-extern "C" void* realloc(void* block, std::size_t size)
+extern "C" void* realloc(void* block, std::size_t size) noexcept(noexcept(::realloc(block, size)))
 {
     if (block) forget(block);
     void* const moved = __libc_realloc(block, size);
@@ -130,22 +132,27 @@ extern "C" void* realloc(void* block, std::size_t size)
     if (size > 0) noted(block);  // it stays as it was
     return nullptr;
 }
-extern "C" void* memalign(std::size_t alignment, std::size_t size)
+extern "C" void* memalign(std::size_t alignment,
+                          std::size_t size) noexcept(noexcept(::memalign(alignment, size)))
 {
     return noted(__libc_memalign(alignment, size));
 }
-extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size)
+extern "C" void* aligned_alloc(std::size_t alignment,
+                               std::size_t size) noexcept(noexcept(::aligned_alloc(alignment,
+                                                                                   size)))
 {
     return noted(__libc_memalign(alignment, size));
 }
-extern "C" int posix_memalign(void** out, std::size_t alignment, std::size_t size)
+extern "C" int posix_memalign(void** out, std::size_t alignment,
+                              std::size_t size) noexcept(noexcept(::posix_memalign(out, alignment,
+                                                                                   size)))
 {
     void* const block = __libc_memalign(alignment, size);
     if (!block) return ENOMEM;
     *out = noted(block);
     return 0;
 }
-extern "C" void free(void* block)
+extern "C" void free(void* block) noexcept(noexcept(::free(block)))
 {
     if (!block) return;
     forget(block);
