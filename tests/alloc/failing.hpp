@@ -57,6 +57,7 @@ inline constexpr std::size_t most_allocations = 20'000;
 /// Fails allocation 0, 1, 2, ... of `run(state)` until it succeeds without one.
 /// \param make    `State()`: what the operation needs, fresh for each attempt; not marked.
 /// \param run     `Value(State&)`, marked. It reports a failure by std::bad_alloc and nothing else.
+///                What it returns from a state that it changed must not allocate any more.
 /// \param intact  `void(State&)`: what must hold after a failure; not marked.
 /// After each failure `run` is repeated on the same state, without one: it must give what the first
 /// undisturbed run gives. \return how many allocations there were.
