@@ -1,7 +1,9 @@
 #pragma once
 
+#include <copse/core/cancellation.hpp>
 #include <copse/udp/socket.hpp>
 
+#include <asio/error.hpp>
 #include <asio/ip/udp.hpp>
 
 #include <arpa/inet.h>
@@ -279,7 +281,11 @@ private:
 
     awaitable<std::error_code> wait(asio::socket_base::wait_type type)
     {
+        const bool before = co_await cancellation_requested();
+        if (before) co_return make_error_code(std::errc::operation_canceled);
         auto [ec] = co_await socket_.async_wait(type, as_tuple);
+        if (ec == asio::error::operation_aborted)
+            co_return make_error_code(std::errc::operation_canceled);
         co_return ec;
     }
 
