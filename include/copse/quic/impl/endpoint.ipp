@@ -75,7 +75,8 @@ void endpoint::state::forget(detail::connection_state& c, detail::closing_connec
 void endpoint::state::expire_closing(detail::timestamp now)
 {
     for (auto it = closing.begin(); it != closing.end();) {
-        if (it->second.until > now) {
+        // What a full socket holds back is still to be sent.
+        if (it->second.until > now || (it->second.owed && blocked)) {
             ++it;
             continue;
         }

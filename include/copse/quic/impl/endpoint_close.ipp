@@ -2,6 +2,7 @@
 #pragma once
 
 #include <copse/core/race.hpp>
+#include <copse/core/timer.hpp>
 #include <copse/quic/impl/endpoint_state.hpp>
 #include <copse/quic/impl/ngtcp2_values.hpp>
 
@@ -15,15 +16,6 @@ inline constexpr auto close_patience = std::chrono::seconds(1);
 inline awaitable<result<void>> until_empty(std::shared_ptr<endpoint::state> s)
 {
     while (!s->connections.empty()) {
-        const std::error_code ec = co_await s->progress.wait();
-        if (ec) co_return ec;
-    }
-    co_return outcome::success();
-}
-
-inline awaitable<result<void>> until_sent(std::shared_ptr<endpoint::state> s)
-{
-    while (s->blocked) {
         const std::error_code ec = co_await s->progress.wait();
         if (ec) co_return ec;
     }
@@ -50,6 +42,7 @@ inline void end_listeners(endpoint::state& s)
 
 void endpoint::state::send_owed_closes()
 {
+    const detail::timestamp now = detail::timestamp_now();
     for (auto& [serial, c] : closing) {
         if (blocked) return;
         if (!std::exchange(c.owed, false)) continue;
@@ -59,6 +52,9 @@ void endpoint::state::send_owed_closes()
         out.to = c.remote;
         out.from = c.local;
         send(c.socket, out);
+        if (c.until > now) continue;
+        deadlines.emplace(c.until, serial);  // it was kept beyond its time
+        deadline_timer.cancel();
     }
 }
 
@@ -88,9 +84,16 @@ awaitable<void> endpoint::close()
         c->close(0, {});
     }
     if (s->blocked) {
-        auto waiting = detail::until_sent(s);
-        const auto sent = co_await with_timeout(std::move(waiting), detail::close_patience);
-        static_cast<void>(sent);  // or not: the peers' idle timers end it
+        // Programs close when they were asked to stop: that must not keep the last packets back.
+        const auto give_up = std::make_shared<bool>(false);
+        timer patience(s->ex);
+        patience.expires_after(detail::close_patience);
+        patience.async_wait([s, give_up](std::error_code ec) {
+            if (ec) return;
+            *give_up = true;  // the peers' idle timers end it
+            s->progress.notify_all();
+        });
+        while (s->blocked && !*give_up) co_await s->progress.wait_uncancelled();
     }
     s->closing_down = true;
     s->work.request_stop();
