@@ -129,6 +129,8 @@ private:
         }
         auto all = co_await asking.join();
         if (stopped) co_return stopped;
+        // Asked to stop while it waited for the answers: join() is content, but they did not come.
+        if (all && asking.stopping()) co_return make_error_code(std::errc::operation_canceled);
         co_return all;
     }
 
