@@ -52,6 +52,7 @@ awaitable<result<manifest>> fetch_manifest(std::shared_ptr<connection> c, hash::
                                            fetch_diagnostics& where);
 
 /// Compares a collection with the store. Blobs that occur several times are asked for once.
+/// \par Cancellation none: it is one job on the pool.
 awaitable<result<missing_parts>> find_missing(const manifest& m, fetch_environment& env);
 /// The same for a single blob.
 awaitable<result<missing_parts>> find_missing(hash::digest blob, fetch_environment& env);

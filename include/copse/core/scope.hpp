@@ -36,7 +36,8 @@ public:
     /// Children that have not ended.
     [[nodiscard]] std::size_t running() const noexcept;
 
-    /// Waits for all children. \return the first failure that was not caused by request_stop().
+    /// Waits for all children. \return the first failure that was not caused by a request to stop:
+    /// none, too, when join() was asked to stop and the children left off; see stopping().
     /// \throws what a child threw.
     /// \par Cancellation asks the children to stop and still waits for them.
     awaitable<result<void>> join();

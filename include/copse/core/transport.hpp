@@ -87,7 +87,7 @@ public:
     ///      finish(), also when it was called while this waited.
     /// \par Cancellation terminal: part of the data may be queued.
     virtual awaitable<result<void>> write(shared_bytes data) = 0;
-    /// Copies `data` and queues it. \param data must outlive the awaitable.
+    /// Copies `data` and queues it as write() does. \param data must outlive the awaitable.
     awaitable<result<void>> write_copy(byte_view data) { return write(shared_bytes::copy(data)); }
 
     /// Ends the stream cleanly behind everything queued.
@@ -105,7 +105,7 @@ public:
     /// Returns the error. \par Cancellation total.
     virtual awaitable<std::error_code> stopped() = 0;
 
-    /// The code of the peer's STOP_SENDING, once an operation failed with `stream_stopped`.
+    /// The code of the peer's STOP_SENDING, known at the latest when both halves have ended.
     virtual std::optional<std::uint64_t> stop_code() const noexcept = 0;
 };
 
