@@ -55,6 +55,7 @@ result<std::unique_ptr<tls_context>> tls_context::make(const secret_key& identit
     gnutls_privkey_t key = nullptr;
     gnutls_pubkey_t pubkey = nullptr;
     gnutls_pcert_st pcert;
+    bool own_pcert = false;
     std::memset(&pcert, 0, sizeof pcert);
 
     const auto set_up = [&]() -> bool {
@@ -67,12 +68,13 @@ result<std::unique_ptr<tls_context>> tls_context::make(const secret_key& identit
         }
         if (::gnutls_pcert_import_rawpk(&pcert, pubkey, 0) != 0) return false;
         pubkey = nullptr;  // owned by the pcert
+        own_pcert = true;
         if (::gnutls_certificate_allocate_credentials(&context->credentials_) != 0) return false;
         if (::gnutls_certificate_set_key(context->credentials_, nullptr, 0, &pcert, 1, key) != 0) {
-            ::gnutls_pcert_deinit(&pcert);
             return false;
         }
         key = nullptr;  // owned by the credentials, as is the pcert
+        own_pcert = false;
         ::gnutls_certificate_set_verify_function(context->credentials_, copse_quic_check_peer);
         const std::string server = std::string(priorities) + ":%SERVER_PRECEDENCE";
         return ::gnutls_priority_init(&context->client_priority_, priorities, nullptr) == 0 &&
@@ -81,6 +83,7 @@ result<std::unique_ptr<tls_context>> tls_context::make(const secret_key& identit
     const bool ok = set_up();
     if (key) ::gnutls_privkey_deinit(key);
     if (pubkey) ::gnutls_pubkey_deinit(pubkey);
+    if (own_pcert) ::gnutls_pcert_deinit(&pcert);
     ::sodium_memzero(seed.data(), seed.size());
     if (!ok) return tls_error();
     return context;
