@@ -258,6 +258,14 @@ timestamp connection_state::expiry() const
     return conn_ ? ::ngtcp2_conn_get_expiry(conn_) : never;
 }
 
+// Some timers of ngtcp2 stay due for a while whatever is done about them: never the same moment again.
+timestamp connection_state::next_deadline() const
+{
+    constexpr timestamp least = NGTCP2_MILLISECONDS;
+    const timestamp at = expiry();
+    return at <= latest_ ? latest_ + least : at;
+}
+
 void connection_state::expire(timestamp now)
 {
     if (!conn_ || !owner_) return;

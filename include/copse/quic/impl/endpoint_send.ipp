@@ -97,7 +97,7 @@ awaitable<void> endpoint::state::flush_loop()
 // Deadlines are armed lazily: one that moved later is found out when the old one fires.
 void endpoint::state::arm(detail::connection_state& c)
 {
-    const detail::timestamp at = c.expiry();
+    const detail::timestamp at = c.next_deadline();
     if (at >= c.armed_) return;
     if (c.armed_ != detail::never) deadlines.erase({c.armed_, c.serial_});
     c.armed_ = at;
@@ -127,8 +127,9 @@ awaitable<void> endpoint::state::timer_loop()
             if (found == connections.end()) continue;
             const auto c = found->second;
             c->armed_ = detail::never;
+            // What is due may only be over when it has sent: flush_dirty() arms what expires here.
             if (c->expiry() <= now) c->expire(now);
-            if (c->owner_) arm(*c);
+            if (c->owner_ && !c->dirty_) arm(*c);
         }
         flush_dirty();
     }

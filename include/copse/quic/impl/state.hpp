@@ -215,6 +215,7 @@ public:
     /// Writes what may be sent, at most `batches` batches. True when there may be more at once.
     bool flush(unsigned batches);
     [[nodiscard]] timestamp expiry() const;
+    [[nodiscard]] timestamp next_deadline() const;
     /// Goes on through another socket of the endpoint, as soon as ngtcp2 allows it. Empty: stays, also
     /// if it was to move before.
     void move_to(std::optional<std::size_t> socket);
