@@ -102,6 +102,7 @@ public:
 
 private:
     result<void> settle();
+    result<void> sync_parent();
     result<void> settle_blob(const hash::digest& root);
     result<std::optional<presence_record>> read_record(const hash::digest& root);
     result<bool> files_reach(const presence_record& record);
@@ -140,10 +141,26 @@ result<void> folder_store::state::start()
     std::array<std::byte, 128> before;
     COPSE_TRY(const std::size_t n, record->read_at(byte_span(before), 0));
     if (boot_known_ && as_text(byte_view(before).first(n)) == boot) return outcome::success();
-    if (n > 0 || !boot_known_) COPSE_TRYV(settle());
+    // Power loss may have taken the text of the lock, too: an empty one says nothing.
+    COPSE_TRYV(settle());
+    COPSE_TRYV(sync_parent());
     // Written last: a crash before this only means to settle again. Never synced for the same reason.
     COPSE_TRYV(record->truncate(0));
     return record->write_at(as_bytes(boot), 0);
+}
+
+// Blobs are no safer than the name of the directory.
+result<void> folder_store::state::sync_parent()
+{
+    auto end = path_.find_last_not_of('/');
+    end = end == std::string::npos ? end : path_.rfind('/', end);
+    std::string parent = ".";
+    if (end == 0) parent = "/";
+    else if (end != std::string::npos) parent = path_.substr(0, end);
+    const auto synced = fs_.sync_directory(parent);
+    // Who may not read the parent did not make the directory in it.
+    if (!synced && synced.error() == std::errc::permission_denied) return outcome::success();
+    return synced;
 }
 
 // After a restart of the machine: what was complete but not synced is verified before it is believed.
