@@ -64,6 +64,37 @@ TEST_CASE("push: blobs of every interesting size arrive and show", "[blob][push]
     });
 }
 
+TEST_CASE("push: one that is cancelled before it is confirmed does not say that it was",
+          "[blob][push]")
+{
+    run_pair([](pair& p) -> awaitable<void> {
+        // Takes everything and never tells an observer anything.
+        auto take = [](std::shared_ptr<connection> c) -> awaitable<void> {
+            std::vector<bidi_stream> kept;
+            std::vector<std::byte> buffer(4096);
+            for (;;) {
+                auto s = co_await c->accept_bi();
+                if (!s) co_return;
+                kept.push_back(std::move(s).value());
+                for (;;) {
+                    const auto n = co_await kept.back().recv->read(buffer);
+                    if (!n || n.value() == 0) break;
+                }
+                if (kept.size() == 1) kept.back().send->finish();
+            }
+        };
+        p.serving.spawn(take(p.far));
+        blob::provide_environment env{p.received, *p.pool, p.buffers};
+        blob::push_options options;
+        options.confirm = true;
+        blob::get_request what{p.received.add(copse::test::pattern(10)).value(), whole()};
+        auto pushing = blob::push(p.near, std::move(what), env, std::move(options));
+        const auto pushed = co_await with_timeout(std::move(pushing), 200ms);
+        REQUIRE(!pushed);
+        CHECK(pushed.error() == std::errc::timed_out);
+    });
+}
+
 TEST_CASE("push: a sequence with its children, then a part of another blob", "[blob][push]")
 {
     run_pair([](pair& p) -> awaitable<void> {
