@@ -5,6 +5,7 @@
 #include <copse/core/result.hpp>
 #include <copse/sim/disk.hpp>
 #include <copse/sim/network.hpp>
+#include <copse/sim/pool.hpp>
 #include <copse/sim/rng.hpp>
 #include <copse/sim/world.hpp>
 
@@ -29,6 +30,7 @@ enum class fault_kind : std::uint8_t {
     freeze,           ///< the machine does nothing
     partition,        ///< no way between the target and the other one
     isolate,          ///< no way between the target and any other
+    one_way,          ///< no way from the target to the other one
     forget_mappings,  ///< its address translator restarts; no span
     readdress,        ///< it moves to another address; no span
     drop_all,         ///< all datagrams under way in the whole network are lost; no span
@@ -36,16 +38,19 @@ enum class fault_kind : std::uint8_t {
     clock_drift,      ///< amount: parts per million by which its monotonic clock is too fast
     loss,             ///< amount: thousandths of its datagrams lost, each direction
     reorder,          ///< amount: thousandths of its datagrams overtaken, each direction
+    duplicate,        ///< amount: thousandths of its datagrams that arrive twice, each direction
+    corrupt,          ///< amount: thousandths of its datagrams with a flipped bit, each direction
     delay,            ///< amount: further milliseconds on the way, each direction
     slow,             ///< amount: bytes per second of its link, each direction
     small_mtu,        ///< amount: bytes of the largest IP packet on its link
-    disk_errors,      ///< amount: thousandths of reads, writes and syncs that fail
-    disk_full,        ///< amount: bytes that still fit
-    bit_rot,          ///< amount: thousandths of reads that find a flipped bit, for good
+    disk_errors,  ///< amount: thousandths of reads, writes and syncs that fail, some in the middle
+    slow_disk,    ///< amount: milliseconds that each job of its pool may take longer
+    disk_full,    ///< amount: bytes that still fit
+    bit_rot,      ///< amount: thousandths of reads that find a flipped bit, for good
 };
 
 /// How many kinds there are.
-inline constexpr std::size_t fault_kinds = 18;
+inline constexpr std::size_t fault_kinds = 22;
 
 /// The name of a kind, as in the text of a plan: `crash`, `clock_step`.
 [[nodiscard]] std::string_view name_of(fault_kind kind) noexcept;
@@ -55,7 +60,7 @@ struct fault {
     std::chrono::microseconds at{0};  ///< after the start of the plan
     fault_kind kind = fault_kind::crash;
     std::size_t target = 0;             ///< index into the targets
-    std::size_t other = 0;              ///< the second one; partition only
+    std::size_t other = 0;              ///< the second one; partition, one_way
     std::chrono::microseconds span{0};  ///< how long it lasts
     std::int64_t amount = 0;            ///< what the kind says
 
@@ -106,6 +111,7 @@ struct fault_target {
     disk* storage = nullptr;           ///< null: faults of disks pass it by
     std::function<void()> restart;     ///< starts its programs after a crash or a kill
     std::function<void()> moved = {};  ///< called after it got another address: time to bind anew
+    pool_options* work = nullptr;      ///< of its pools; null: it has no slow disk
 };
 
 /// Applies a plan to a world. Faults of a kind that overlap add up, and each ends at its own time.
@@ -135,6 +141,7 @@ private:
         link_options up;
         link_options down;
         disk_options storage;
+        pool_options work;
     };
 
     void begin(const fault& f);

@@ -29,6 +29,7 @@ fault_driver::fault_driver(world& w, network* net, std::vector<fault_target> tar
             n.down = t.place->down;
         }
         if (t.storage) n.storage = t.storage->options;
+        if (t.work) n.work = *t.work;
         normal_.push_back(n);
     }
 }
@@ -57,6 +58,7 @@ bool fault_driver::possible(const fault& f) const
     case fault_kind::clock_step:
     case fault_kind::clock_drift: return true;
     case fault_kind::partition:
+    case fault_kind::one_way:
         return network_ && f.other < targets_.size() && f.other != f.target && t.place &&
                targets_[f.other].place;
     case fault_kind::drop_all: return network_ != nullptr;
@@ -65,12 +67,15 @@ bool fault_driver::possible(const fault& f) const
     case fault_kind::readdress:
     case fault_kind::loss:
     case fault_kind::reorder:
+    case fault_kind::duplicate:
+    case fault_kind::corrupt:
     case fault_kind::delay:
     case fault_kind::slow:
     case fault_kind::small_mtu: return network_ && t.place;
     case fault_kind::disk_errors:
     case fault_kind::disk_full:
     case fault_kind::bit_rot: return t.storage != nullptr;
+    case fault_kind::slow_disk: return t.work != nullptr;
     }
     return false;
 }
@@ -172,9 +177,16 @@ void fault_driver::apply(const fault& f)
         return;
     }
     case fault_kind::partition:
+    case fault_kind::one_way:
     case fault_kind::isolate: apply_ways(); return;
+    case fault_kind::slow_disk:
+        t.work->delay = normal_[f.target].work.delay +
+                        std::chrono::milliseconds(sum(fault_kind::slow_disk, f.target));
+        return;
     case fault_kind::loss:
     case fault_kind::reorder:
+    case fault_kind::duplicate:
+    case fault_kind::corrupt:
     case fault_kind::delay:
     case fault_kind::slow:
     case fault_kind::small_mtu: apply_network(f.target); return;
@@ -200,6 +212,8 @@ void fault_driver::apply_network(std::size_t target)
         const link_options& base = up ? normal_[target].up : normal_[target].down;
         now.loss = chance(base.loss, fault_kind::loss);
         now.reorder = chance(base.reorder, fault_kind::reorder);
+        now.duplicate = chance(base.duplicate, fault_kind::duplicate);
+        now.corrupt = chance(base.corrupt, fault_kind::corrupt);
         now.latency = base.latency + std::chrono::milliseconds(sum(fault_kind::delay, target));
         now.bytes_per_second = base.bytes_per_second;
         now.mtu = base.mtu;
@@ -224,6 +238,8 @@ void fault_driver::apply_disk(std::size_t target)
     };
     d.options.read_error = chance(base.read_error, fault_kind::disk_errors);
     d.options.write_error = chance(base.write_error, fault_kind::disk_errors);
+    d.options.short_read = chance(base.short_read, fault_kind::disk_errors);
+    d.options.short_write = chance(base.short_write, fault_kind::disk_errors);
     d.options.sync_error = chance(base.sync_error, fault_kind::disk_errors);
     d.options.bit_rot = chance(base.bit_rot, fault_kind::bit_rot);
     d.options.capacity = base.capacity;
@@ -235,16 +251,19 @@ void fault_driver::apply_disk(std::size_t target)
 
 void fault_driver::apply_ways()
 {
-    std::set<std::pair<std::size_t, std::size_t>> wanted;
+    std::set<std::pair<std::size_t, std::size_t>> wanted;  // from, to
     for (const auto& [id, f] : active_) {
         for (std::size_t i = 0; i < targets_.size(); ++i) {
-            const bool cut = (f.kind == fault_kind::partition && i == f.other) ||
-                             (f.kind == fault_kind::isolate && i != f.target);
-            if (cut && targets_[i].place) wanted.insert(std::minmax(f.target, i));
+            const bool one = f.kind == fault_kind::one_way && i == f.other;
+            const bool both = (f.kind == fault_kind::partition && i == f.other) ||
+                              (f.kind == fault_kind::isolate && i != f.target);
+            if (!targets_[i].place) continue;
+            if (one || both) wanted.insert({f.target, i});
+            if (both) wanted.insert({i, f.target});
         }
     }
-    const auto set = [this](const auto& pair, bool cut) {
-        network_->partition(*targets_[pair.first].place, *targets_[pair.second].place, cut);
+    const auto set = [this](const auto& way, bool cut) {
+        network_->partition_one_way(*targets_[way.first].place, *targets_[way.second].place, cut);
     };
     for (const auto& pair : cut_) {
         if (!wanted.contains(pair)) set(pair, false);

@@ -24,6 +24,7 @@ inline constexpr std::array<fault_habit, fault_kinds> fault_habits{{
     {"freeze", std::chrono::milliseconds(2000), 0, 0},
     {"partition", std::chrono::milliseconds(3000), 0, 0},
     {"isolate", std::chrono::milliseconds(3000), 0, 0},
+    {"one_way", std::chrono::milliseconds(3000), 0, 0},
     {"forget_mappings", std::chrono::milliseconds(0), 0, 0},
     {"readdress", std::chrono::milliseconds(0), 0, 0},
     {"drop_all", std::chrono::milliseconds(0), 0, 0},
@@ -31,13 +32,21 @@ inline constexpr std::array<fault_habit, fault_kinds> fault_habits{{
     {"clock_drift", std::chrono::milliseconds(20'000), -100'000, 100'000},
     {"loss", std::chrono::milliseconds(3000), 10, 500},
     {"reorder", std::chrono::milliseconds(3000), 10, 500},
+    {"duplicate", std::chrono::milliseconds(3000), 10, 500},
+    {"corrupt", std::chrono::milliseconds(3000), 1, 100},
     {"delay", std::chrono::milliseconds(3000), 1, 500},
     {"slow", std::chrono::milliseconds(3000), 20'000, 2'000'000},
     {"small_mtu", std::chrono::milliseconds(3000), 1228, 1400},
     {"disk_errors", std::chrono::milliseconds(2000), 1, 300},
+    {"slow_disk", std::chrono::milliseconds(5000), 1, 1000},
     {"disk_full", std::chrono::milliseconds(2000), 0, 300'000},
     {"bit_rot", std::chrono::milliseconds(2000), 1, 100},
 }};
+
+inline bool has_other(fault_kind kind) noexcept
+{
+    return kind == fault_kind::partition || kind == fault_kind::one_way;
+}
 
 inline const fault_habit& habit(fault_kind kind) noexcept
 {
@@ -110,7 +119,7 @@ std::string to_text(const fault_plan& plan)
         out += std::to_string(f.at.count()) + ':';
         out += name_of(f.kind);
         out += ':' + std::to_string(f.target);
-        if (f.kind == fault_kind::partition) out += '-' + std::to_string(f.other);
+        if (detail::has_other(f.kind)) out += '-' + std::to_string(f.other);
         if (f.span.count() != 0) out += '+' + std::to_string(f.span.count());
         if (f.amount != 0) out += '=' + std::to_string(f.amount);
     }
@@ -154,7 +163,7 @@ fault_plan draw_faults(rng& random, const fault_options& options, std::size_t ta
             for (std::size_t i = 0; i < targets; ++i) c.targets.push_back(i);
         }
         std::erase_if(c.targets, [&](std::size_t t) { return t >= targets; });
-        if (c.targets.empty() || (c.kind == fault_kind::partition && targets < 2)) continue;
+        if (c.targets.empty() || (detail::has_other(c.kind) && targets < 2)) continue;
         weights += c.weight;
         choices.push_back(std::move(c));
     }
@@ -172,7 +181,7 @@ fault_plan draw_faults(rng& random, const fault_options& options, std::size_t ta
         f.at = now;
         f.kind = choice->kind;
         f.target = choice->targets[random.below(choice->targets.size())];
-        if (f.kind == fault_kind::partition) {
+        if (detail::has_other(f.kind)) {
             f.other = random.below(targets - 1);
             if (f.other >= f.target) ++f.other;
         }
