@@ -60,7 +60,7 @@ inline std::string wrong_in_store(store::blob_store& s, const hash::digest& root
         return "a store has proven a wrong size";
     }
     const auto present = status.value().present;
-    if (present.empty()) return {};
+    if (present.empty() || content.empty()) return {};
     const auto reader = s.open(root);
     if (!reader) return {};
     for (std::size_t i = 0; i < present.interval_count(); ++i) {
