@@ -58,3 +58,73 @@ TEST_CASE("folder_store: one that is not durable shows nothing wrong after power
     }
     CHECK(complete + none > 0);
 }
+
+TEST_CASE("folder_store: a blob whose end was cut off by power loss can be taken", "[store]")
+{
+    const bool crash = GENERATE(false, true);
+    for (const std::size_t size : {40'000U, 300'000U}) {
+        const auto blob = test::random_blob(size);
+        sim::world w(1);
+        auto& m = w.add_machine("m");
+        sim::disk d(w, m);
+        auto fs = d.mount();
+        {
+            const auto store = folder_store::open(*fs, "/blobs").value();
+            const auto writer = store->open_partial(blob.root, size).value();
+            REQUIRE(test::deliver_all(*writer, blob));
+            REQUIRE(writer->checkpoint()());
+        }
+        for (const char* const name : {"part", "bits", "obao4"}) {
+            const auto path = "/blobs/" + hash::to_hex(blob.root) + "." + name;
+            const auto file = fs->open(path, {});
+            if (file) REQUIRE(file.value()->sync());
+        }
+        REQUIRE(fs->sync_directory("/blobs"));
+        if (crash) {
+            m.crash();
+            d.crash();
+            fs = d.mount();
+        }
+        const auto store = folder_store::open(*fs, "/blobs").value();
+        REQUIRE(store->status(blob.root).value().complete());
+        test::check_reader(*store->open(blob.root).value(), blob);
+        REQUIRE(store->take(blob.root, "/out", false));
+        CHECK(fs->status("/out").value().size == size);
+    }
+}
+
+TEST_CASE("folder_store: what is complete when a durable end failed survives power loss", "[store]")
+{
+    const auto blob = test::random_blob(300'000);
+    int complete = 0;
+    for (std::uint64_t failing = 0; failing < 30; ++failing) {
+        for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+            INFO("change " << failing << ", seed " << seed);
+            sim::world w(seed);
+            auto& m = w.add_machine("m");
+            sim::disk d(w, m);
+            auto fs = d.mount();
+            auto store = folder_store::open(*fs, "/blobs").value();
+            const auto first = d.statistics().changes;
+            d.before_change = [&](std::uint64_t n) {
+                return n == first + failing ? make_error_code(std::errc::io_error)
+                                            : std::error_code{};
+            };
+            if (const auto writer = store->open_partial(blob.root, blob.data.size())) {
+                if (test::deliver_all(*writer.value(), blob)) {
+                    static_cast<void>(writer.value()->finish(true)());  // may fail
+                }
+            }
+            const auto before = store->status(blob.root);
+            if (!before || !before.value().complete()) continue;
+            ++complete;
+            d.before_change = {};
+            m.crash();
+            d.crash();
+            fs = d.mount();
+            store = folder_store::open(*fs, "/blobs").value();
+            CHECK(store->status(blob.root).value().complete());
+        }
+    }
+    CHECK(complete > 100);
+}

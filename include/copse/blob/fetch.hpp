@@ -46,7 +46,8 @@ struct fetch_options {
     std::uint64_t max_blob_size = std::numeric_limits<std::int64_t>::max();
     /// Credit asked of the connection for the response stream, in bytes.
     std::size_t window = 4U << 20;
-    /// Finished blobs survive power loss, not only kill -9.
+    /// Finished blobs survive power loss, not only kill -9. Those that were complete before stay as
+    /// they are.
     bool durable = false;
     /// Limits the rate of payload, null for none: credit is given late, so that the sender slows. It
     /// may be shared and must outlive the fetch. What is under way at first, a window, is not slowed.

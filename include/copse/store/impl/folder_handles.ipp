@@ -285,7 +285,7 @@ private:
             if (!keeps_pairs) COPSE_TRYV(state_->remove_named(pairs_name));
         }
         if (!durable) return outcome::success();
-        return state_->fs().sync_directory(state_->path());
+        return state_->sync_names();
     }
 
     std::shared_ptr<folder_store::state> state_;

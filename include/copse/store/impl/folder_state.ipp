@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cassert>
 #include <map>
 #include <memory>
@@ -80,6 +81,7 @@ public:
     result<std::optional<detail::complete_file>> find_complete(const hash::digest& root);
     result<detail::complete_file> hold_complete(const hash::digest& root);
     result<void> forget(const hash::digest& root, const std::string& pairs_name);
+    result<void> sync_names();
     bool known_writer(const hash::digest& root);
     result<std::unique_ptr<file>> open_side(const hash::digest& root, std::string_view suffix,
                                             bool write);
@@ -103,6 +105,7 @@ public:
 private:
     result<void> settle();
     result<void> sync_parent();
+    result<void> complete_partial(detail::folder_blob& blob);
     result<void> settle_blob(const hash::digest& root);
     result<std::optional<presence_record>> read_record(const hash::digest& root);
     result<bool> files_reach(const presence_record& record);
@@ -115,7 +118,8 @@ private:
     std::shared_ptr<void> lock_;
     hash::digest boot_;  // of the boot id's text
     bool boot_known_ = false;
-    std::mutex mutex_;  // of blobs_ and sweep_at_
+    std::atomic<bool> names_unsynced_{false};  // syncing the directory has failed
+    std::mutex mutex_;                         // of blobs_ and sweep_at_
     std::map<hash::digest, std::weak_ptr<detail::folder_blob>> blobs_;
     std::size_t sweep_at_ = 64;
 };
@@ -140,6 +144,8 @@ result<void> folder_store::state::start()
     COPSE_TRY(auto record, fs_.open(lock_path, options));
     std::array<std::byte, 128> before;
     COPSE_TRY(const std::size_t n, record->read_at(byte_span(before), 0));
+    // Names that a killed process could not sync: blobs that are found here count as durable.
+    COPSE_TRYV(sync_names());
     if (boot_known_ && as_text(byte_view(before).first(n)) == boot) return outcome::success();
     // Power loss may have taken the text of the lock, too: an empty one says nothing.
     COPSE_TRYV(settle());
@@ -147,6 +153,39 @@ result<void> folder_store::state::start()
     // Written last: a crash before this only means to settle again. Never synced for the same reason.
     COPSE_TRYV(record->truncate(0));
     return record->write_at(as_bytes(boot), 0);
+}
+
+// Until this succeeds no blob is said to be complete: it might have lost its name after power loss.
+result<void> folder_store::state::sync_names()
+{
+    names_unsynced_ = true;
+    COPSE_TRYV(fs_.sync_directory(path_));
+    names_unsynced_ = false;
+    return outcome::success();
+}
+
+// A partial blob of which everything is there: power was lost between the last write and the end, or
+// finishing failed. \pre opening is held, nobody writes it.
+result<void> folder_store::state::complete_partial(detail::folder_blob& blob)
+{
+    const auto& root = blob.root;
+    const bool keeps_pairs = blob.size > extent_bytes;
+    COPSE_TRY(const auto data, open_side(root, detail::part_suffix, true));
+    COPSE_TRYV(data->truncate(blob.size));
+    COPSE_TRYV(data->sync());
+    if (keeps_pairs) {
+        COPSE_TRY(const auto pairs, open_side(root, detail::pairs_suffix, true));
+        COPSE_TRYV(pairs->truncate(bao::outboard_size(blob.size)));
+        COPSE_TRYV(pairs->sync());
+    }
+    COPSE_TRYV(fs_.rename(name(root, detail::part_suffix), name(root, detail::data_suffix), true));
+    {
+        const std::lock_guard lock(blob.mutex);
+        blob.complete = true;
+    }
+    COPSE_TRYV(remove_side(root, detail::bits_suffix));
+    if (!keeps_pairs) COPSE_TRYV(remove_side(root, detail::pairs_suffix));
+    return sync_names();
 }
 
 // Blobs are no safer than the name of the directory.
@@ -367,6 +406,7 @@ bool folder_store::state::known_writer(const hash::digest& root)
 result<availability> folder_store::state::status(const hash::digest& root)
 {
     const std::lock_guard lock(opening);
+    if (names_unsynced_) COPSE_TRYV(sync_names());
     availability out;
     COPSE_TRY(const auto whole, find_complete(root));
     if (whole) {
@@ -377,6 +417,12 @@ result<availability> folder_store::state::status(const hash::digest& root)
     }
     COPSE_TRY(const auto blob, load(root, std::nullopt));
     if (!blob) return out;
+    const auto is_whole = [&] {
+        const std::lock_guard blob_lock(blob->mutex);
+        return !blob->writing && !blob->complete && blob->proven &&
+               blob->recorded == detail::everything(blob->size);
+    };
+    if (is_whole()) COPSE_TRYV(complete_partial(*blob));
     const std::lock_guard blob_lock(blob->mutex);
     out.size = blob->size;
     out.size_proven = blob->proven;
