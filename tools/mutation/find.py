@@ -59,6 +59,8 @@ def bodies(text):
                 kind = stack[-1]
             elif CONTAINER.search(re.sub(r"template <[^;{]*?>\s", "", before).split("(")[0]):
                 kind = "container"
+            elif re.search(r"\bconsteval\b", before):
+                kind = "value"  # never at run time
             elif "(" in before or not before or before.startswith(","):
                 kind = "body"
                 start = i + 1
