@@ -8,6 +8,8 @@
 
 #include <array>
 #include <cstdlib>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <new>
 
@@ -131,6 +133,28 @@ TEST_CASE("file: direct transfers, or a quiet fall back to the page cache", "[fi
         CHECK(std::equal(small.begin(), small.end(), data.begin() + 1));
         REQUIRE(fs.remove_file(path));
     }
+}
+
+TEST_CASE("file: descriptors are closed, those of directories and locks too", "[file]")
+{
+    const auto open_descriptors = [] {
+        const std::filesystem::directory_iterator all("/proc/self/fd");
+        return std::distance(begin(all), end(all));
+    };
+    test::temporary_directory dir;
+    const auto before = open_descriptors();
+    {
+        auto f = open_or_fail(dir / "f", writing());
+        CHECK(open_descriptors() == before + 1);
+        REQUIRE(f->sync());
+    }
+    CHECK_FALSE(fs.open(dir / "absent", {}));
+    CHECK(fs.lock(dir / "lock"));
+    CHECK(fs.list(dir.path(), accept));
+    CHECK(fs.sync_directory(dir.path()));
+    CHECK(fs.rename(dir / "f", dir / "g", false));
+    CHECK(fs.remove_file(dir / "g"));
+    CHECK(open_descriptors() == before);
 }
 
 TEST_CASE("file: opening says why it fails", "[file]")
