@@ -100,6 +100,24 @@ TEST_CASE("time passes only when nobody has anything to do")
     CHECK(order == std::vector{1, 1, 1, 2, 2});
 }
 
+TEST_CASE("a program that polls a timer without waiting is a livelock")
+{
+    sim::world w(1);
+    auto& m = w.add_machine("m");
+    auto& other = w.add_machine("other");
+    std::vector<int> out;
+    other.start(tick(1ms, 3, out, 1));
+    m.start([]() -> awaitable<result<void>> {
+        for (;;) {
+            const std::error_code ec = co_await sleep_for(0ms);
+            if (ec) co_return ec;
+        }
+    }());
+    const auto ran = w.run_for(1s);
+    REQUIRE(!ran);
+    CHECK(ran.error() == sim::sim_errc::livelock);
+}
+
 TEST_CASE("a clock that drifts goes forward only, and its timers are due once")
 {
     for (const std::int64_t drift : {-900'000, -100'000, -1, 1, 100'000, 900'000}) {

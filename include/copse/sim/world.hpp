@@ -180,6 +180,7 @@ private:
     std::vector<scheduled> heap_;
     std::uint64_t next_order_ = 0;
     std::uint64_t happened_ = 0;
+    bool spins_ = false;  ///< a program had work without end at one instant
     std::uint64_t log_hash_ = 0xcbf29ce484222325U;
     std::function<void(const std::string&)> sink_;
     std::function<void(const machine*)> watch_;

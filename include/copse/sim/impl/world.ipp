@@ -23,7 +23,7 @@ namespace detail {
 
 inline constexpr auto never = std::chrono::nanoseconds::max();
 // Handlers of one machine at one instant before it counts as a livelock.
-inline constexpr std::uint64_t max_handlers_per_instant = 50'000'000;
+inline constexpr std::uint64_t max_handlers_per_instant = 2'000'000;
 // The world begins on 2026-01-01, so that dates look like dates.
 inline constexpr auto wall_start = std::chrono::seconds(1'767'225'600);
 // Each life's monotonic clock begins at an hour: zero would hide mistakes with "never".
@@ -249,10 +249,11 @@ bool world::run_life(incarnation::state& s)
     for (;;) {
         // Asio asks real_wait() for its earliest timer whenever it looks for expired ones.
         s.next_timer = detail::never;
-        const std::size_t n = s.io.poll();
-        if (n == 0) break;
-        ran += n;
-        if (ran > detail::max_handlers_per_instant) break;
+        // Not poll(), which never returns from a program that spins.
+        if (s.io.poll_one() == 0) break;
+        if (++ran <= detail::max_handlers_per_instant) continue;
+        spins_ = true;
+        break;
     }
     current_ = outer;
     if (watch_) watch_(outer ? outer->owner : nullptr);
@@ -267,8 +268,8 @@ void world::bury_ghosts()
         while (!ghost->programs.empty()) {
             run_life(*ghost);
             if (ghost->programs.empty()) break;
-            // A program that waits for nothing after it was cancelled can never be joined.
-            if (ghost->next_timer == detail::never) std::terminate();
+            // A program that spins or waits for nothing after it was cancelled can never be joined.
+            if (spins_ || ghost->next_timer == detail::never) std::terminate();
             ghost->ghost_now = std::max(ghost->ghost_now, ghost->next_timer);
         }
         ghost->work.reset();
@@ -287,6 +288,7 @@ bool world::settle()
             if (m.frozen_) continue;
             const auto life = m.state_;  // a crash replaces it
             if (life->dirty || life->next_timer <= now_) ran = run_life(*life) || ran;
+            if (std::exchange(spins_, false)) return false;
         }
         bury_ghosts();
         if (!ran) return true;
