@@ -76,6 +76,8 @@ public:
     /// Forgets all mappings of its translator, as after its restart.
     void forget_mappings();
 
+    /// Sockets of the current life that are open.
+    [[nodiscard]] std::size_t open_sockets() const noexcept;
     /// A socket of the current life, bound to `port` (0: the next free one).
     /// \par Errors std::errc::address_in_use.
     result<std::unique_ptr<datagram_socket>> bind(std::uint16_t port = 0);

@@ -98,6 +98,11 @@ bool stage::shut_down(std::chrono::nanoseconds limit)
                                [](const auto& m) { return m->running() == 0; });
         },
         world.now() + limit);
+    for (const auto& h : network.hosts()) {
+        if (!ended || h->open_sockets() == 0) continue;
+        run_.fail(std::to_string(h->open_sockets()) + " sockets of " + h->computer().name() +
+                  " stay open");
+    }
     if (ended) return !run_.failed();
     for (const auto& m : all) {
         if (m->running() > 0) {

@@ -141,6 +141,13 @@ void host::forget_mappings()
     mappings_.clear();
 }
 
+std::size_t host::open_sockets() const noexcept
+{
+    std::size_t open = 0;
+    for (const auto& [port, at] : ports_) open += at->open() ? 1U : 0U;
+    return open;
+}
+
 result<std::unique_ptr<datagram_socket>> host::bind(std::uint16_t port)
 {
     const auto taken = [this](std::uint16_t p) {
