@@ -240,7 +240,9 @@ void play(sim::run& r)
     const auto many = s.pushers + dice.below(2);
     for (std::size_t i = 0; i < many; ++i) {
         item one;
-        one.content = draw_bytes(dice, draw_size(dice, 400U << 10));
+        // Several extents of 256 KiB in some, so that observers see a part.
+        const auto largest = dice.below(6) == 0 ? 4U << 20 : 400U << 10;
+        one.content = draw_bytes(dice, draw_size(dice, largest));
         one.root = hash::blake3_hash(one.content);
         one.observed.resize(observers);
         s.items.push_back(std::move(one));
