@@ -57,12 +57,12 @@ inline constexpr std::size_t fault_kinds = 22;
 
 /// One fault.
 struct fault {
-    std::chrono::microseconds at{0};  ///< after the start of the plan
-    fault_kind kind = fault_kind::crash;
-    std::size_t target = 0;             ///< index into the targets
-    std::size_t other = 0;              ///< the second one; partition, one_way
-    std::chrono::microseconds span{0};  ///< how long it lasts
-    std::int64_t amount = 0;            ///< what the kind says
+    std::chrono::microseconds at{0};      ///< after the start of the plan
+    fault_kind kind = fault_kind::crash;  ///< what goes wrong
+    std::size_t target = 0;               ///< index into the targets
+    std::size_t other = 0;                ///< the second one; partition, one_way
+    std::chrono::microseconds span{0};    ///< how long it lasts
+    std::int64_t amount = 0;              ///< what the kind says
 
     /// The same in every respect.
     friend bool operator==(const fault&, const fault&) = default;
@@ -83,7 +83,7 @@ inline constexpr std::size_t max_plan_faults = 10'000;
 
 /// One kind that may be drawn, and within which bounds.
 struct fault_choice {
-    fault_kind kind = fault_kind::crash;
+    fault_kind kind = fault_kind::crash;    ///< which
     unsigned weight = 1;                    ///< how often, compared with the others
     std::vector<std::size_t> targets = {};  ///< whom it may hit; empty: anyone
     std::chrono::microseconds longest{0};   ///< longest span; 0: what is usual for the kind
@@ -115,7 +115,8 @@ struct fault_target {
 };
 
 /// Applies a plan to a world. Faults of a kind that overlap add up, and each ends at its own time.
-/// \par Lifetime longer than the world runs. \par Threads the world's.
+/// \par Lifetime longer than the world runs.
+/// \par Threads the world's.
 class fault_driver {
 public:
     /// \param net null in a world without a network. \param seen called for each fault that takes effect.
