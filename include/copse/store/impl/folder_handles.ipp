@@ -263,8 +263,8 @@ private:
             if (bytes > wanted) COPSE_TRYV(pairs_->truncate(wanted));
         }
         if (durable) {
-            COPSE_TRYV(data_->sync());
-            if (keeps_pairs) COPSE_TRYV(pairs_->sync());
+            file* const pairs = keeps_pairs ? pairs_.get() : nullptr;
+            COPSE_TRYV(state_->sync_files(*blob_, *data_, pairs, !fresh_ || bits_));
         }
         // All that needs memory comes before the rename.
         const std::string bits_name = state_->name(root, bits_suffix);

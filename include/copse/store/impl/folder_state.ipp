@@ -89,6 +89,7 @@ public:
     result<bool> remove_named(const std::string& path);
     result<void> write_record(detail::folder_blob& blob, file& bits,
                               const bao::chunk_ranges& present, bool proven);
+    result<void> sync_files(detail::folder_blob& blob, file& data, file* pairs, bool recorded);
 
     [[nodiscard]] std::string name(const hash::digest& root, std::string_view suffix) const
     {
@@ -107,6 +108,7 @@ private:
     result<void> sync_parent();
     result<void> complete_partial(detail::folder_blob& blob);
     result<void> settle_blob(const hash::digest& root);
+    result<void> put_record(detail::folder_blob& blob, file& bits, presence_record record);
     result<std::optional<presence_record>> read_record(const hash::digest& root);
     result<bool> files_reach(const presence_record& record);
     result<bao::chunk_ranges> verify(const hash::digest& root, std::string_view suffix,
@@ -172,12 +174,12 @@ result<void> folder_store::state::complete_partial(detail::folder_blob& blob)
     const bool keeps_pairs = blob.size > extent_bytes;
     COPSE_TRY(const auto data, open_side(root, detail::part_suffix, true));
     COPSE_TRYV(data->truncate(blob.size));
-    COPSE_TRYV(data->sync());
+    std::unique_ptr<file> pairs;
     if (keeps_pairs) {
-        COPSE_TRY(const auto pairs, open_side(root, detail::pairs_suffix, true));
+        COPSE_TRY(pairs, open_side(root, detail::pairs_suffix, true));
         COPSE_TRYV(pairs->truncate(bao::outboard_size(blob.size)));
-        COPSE_TRYV(pairs->sync());
     }
+    COPSE_TRYV(sync_files(blob, *data, pairs.get(), true));
     COPSE_TRYV(fs_.rename(name(root, detail::part_suffix), name(root, detail::data_suffix), true));
     {
         const std::lock_guard lock(blob.mutex);
@@ -373,24 +375,65 @@ result<std::shared_ptr<detail::folder_blob>> folder_store::state::load(
     return blob;
 }
 
-// Puts a record into the slot that does not hold the newest one, then shows it to readers.
-result<void> folder_store::state::write_record(detail::folder_blob& blob, file& bits,
-                                               const bao::chunk_ranges& present, bool proven)
+// Puts a record into the slot that does not hold the newest one.
+result<void> folder_store::state::put_record(detail::folder_blob& blob, file& bits,
+                                             presence_record record)
 {
-    presence_record record;
     record.sequence = blob.sequence + 1;
     record.size = blob.size;
-    record.size_proven = proven;
     record.root = blob.root;
-    record.boot = boot_;
-    record.present = present;
     const auto bytes = bits_core::encode(record);
     COPSE_TRYV(bits.write_at(bytes, bits_core::slot_offset(record.sequence)));
     const std::lock_guard lock(blob.mutex);
     blob.sequence = record.sequence;
-    blob.recorded = std::move(record.present);
+    return outcome::success();
+}
+
+// Puts a record on disk, then shows it to readers.
+result<void> folder_store::state::write_record(detail::folder_blob& blob, file& bits,
+                                               const bao::chunk_ranges& present, bool proven)
+{
+    presence_record record;
+    record.size_proven = proven;
+    record.boot = boot_;
+    record.present = present;
+    bao::chunk_ranges shown = present;
+    COPSE_TRYV(put_record(blob, bits, std::move(record)));
+    const std::lock_guard lock(blob.mutex);
+    blob.recorded = std::move(shown);
     blob.proven = proven;
     return outcome::success();
+}
+
+// Syncs the files of a blob of which all is there. A sync that fails loses what was written before it,
+// and one more may succeed without that: nothing counts as present then until it is written again.
+// \param recorded whether records on disk may say that something is present.
+result<void> folder_store::state::sync_files(detail::folder_blob& blob, file& data, file* pairs,
+                                             bool recorded)
+{
+    presence_record record;
+    record.size_proven = true;
+    if (recorded) {
+        // Of no boot, so that a process that finds it, because this one was killed, verifies the files.
+        record.present = detail::everything(blob.size);
+        auto bits = open_side(blob.root, detail::bits_suffix, true);
+        const bool put = bits && put_record(blob, *bits.value(), record);
+        if (!put) COPSE_TRYV(remove_side(blob.root, detail::bits_suffix));  // the disk may be full
+    }
+    auto synced = data.sync();
+    if (synced && pairs) synced = pairs->sync();
+    if (synced) return synced;
+    {
+        const std::lock_guard lock(blob.mutex);
+        blob.recorded = {};
+    }
+    // Verifying could find in the system's memory what never reaches the disk. If this fails, too, it
+    // must do.
+    record.present = {};
+    record.boot = boot_;
+    auto bits = open_side(blob.root, detail::bits_suffix, true);
+    if (bits) static_cast<void>(put_record(blob, *bits.value(), std::move(record)));
+    return synced;
 }
 
 bool folder_store::state::known_writer(const hash::digest& root)
