@@ -234,3 +234,28 @@ TEST_CASE("folder_store: a disk without room for a record can still be synced", 
     REQUIRE(writer->finish(true)());
     CHECK(check_shown(*store, blob).complete());
 }
+
+TEST_CASE("folder_store: a small blob that was verified as a whole is read without pairs",
+          "[store]")
+{
+    const auto blob = test::random_blob(40'000);
+    sim::world w(1);
+    auto& m = w.add_machine("m");
+    sim::disk d(w, m);
+    const auto fs = d.mount();
+    const auto store = folder_store::open(*fs, "/blobs").value();
+    auto writer = store->open_partial(blob.root, blob.data.size()).value();
+    REQUIRE(test::deliver_all(*writer, blob));
+    const auto rename = d.statistics().changes + 1;  // behind the sync
+    d.before_change = [&](std::uint64_t n) {
+        return n == rename ? make_error_code(std::errc::io_error) : std::error_code{};
+    };
+    CHECK(writer->finish(true)().error() == std::errc::io_error);
+    writer.reset();
+    writer = store->open_partial(blob.root, blob.data.size()).value();
+    CHECK(writer->present() == bao::chunk_ranges::range(0, blob.chunks()));
+    const auto reader = store->open(blob.root).value();
+    test::check_reader(*reader, blob);
+    REQUIRE(writer->finish(true)());
+    test::check_reader(*reader, blob);
+}

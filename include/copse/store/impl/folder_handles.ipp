@@ -18,7 +18,7 @@ namespace detail {
 
 class folder_reader final : public blob_reader {
 public:
-    /// \param pairs null for a complete blob of at most one extent.
+    /// \param pairs null for a blob of at most one extent of which all is there.
     /// \param growing null for a complete blob.
     folder_reader(std::shared_ptr<folder_store::state> s, const hash::digest& root,
                   std::uint64_t size, std::unique_ptr<file> data, std::unique_ptr<file> pairs,
@@ -41,7 +41,7 @@ public:
     }
     std::uint64_t pair_granularity() const noexcept override
     {
-        return pairs_ || growing_ ? hash::group_chunks : extent_chunks;
+        return pairs_ ? hash::group_chunks : extent_chunks;
     }
 
     result<void> read_pairs(std::uint64_t index, byte_span out) override

@@ -59,12 +59,14 @@ result<std::shared_ptr<blob_reader>> folder_store::open(const hash::digest& root
     for (int attempt = 0; attempt < 2; ++attempt) {
         COPSE_TRY(const auto whole, state_->find_complete(root));
         std::shared_ptr<detail::folder_blob> growing;
+        bool all = whole.has_value();
         if (!whole) {
             COPSE_TRY(growing, state_->load(root, std::nullopt));
             if (!growing) continue;
             const std::lock_guard blob_lock(growing->mutex);
             if (growing->complete) continue;
             if (growing->recorded.empty()) return store_errc::missing;
+            all = growing->recorded == detail::everything(growing->size);
         }
         open_options options;
         options.follow_links = false;
@@ -75,7 +77,8 @@ result<std::shared_ptr<blob_reader>> folder_store::open(const hash::digest& root
 
         const std::uint64_t size = whole ? whole->size : growing->size;
         std::unique_ptr<file> pairs;
-        if (size > extent_bytes || (growing && bao::outboard_size(size) > 0)) {
+        // Those of a small blob may never have been written, if all of it was verified without them.
+        if (size > extent_bytes || (!all && bao::outboard_size(size) > 0)) {
             auto opened = state_->open_side(root, detail::pairs_suffix, false);
             if (!opened && !detail::is_absent(opened.error())) return opened.error();
             if (opened) pairs = std::move(opened).value();
