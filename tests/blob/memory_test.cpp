@@ -133,6 +133,7 @@ TEST_CASE("provider: a pushed sequence counts as memory of its request", "[blob]
         p.provide_env.share = &small;
         p.provide();
         const auto child = p.received.add(copse::test::pattern(10)).value();
+        std::size_t pushes = 0;
         for (const std::size_t count : {100U, 600U}) {
             const std::vector<hash::digest> hashes(count, child);
             const auto sequence = blob::encode_hash_sequence(hashes);
@@ -143,8 +144,9 @@ TEST_CASE("provider: a pushed sequence counts as memory of its request", "[blob]
             const auto pushed =
                 co_await blob::push(p.near, std::move(what), from, std::move(options));
             static_cast<void>(pushed);  // all may be under way before the receiver refuses
+            ++pushes;
+            while (p.reports.size() < pushes) co_await copse::test::breathe();
         }
-        while (p.reports.size() < 2) co_await copse::test::breathe();
         CHECK(!p.reports[0].error);
         CHECK(p.reports[1].error == blob::blob_errc::rate_limited);
         CHECK(small.request_memory.refusals() == 1);

@@ -174,8 +174,8 @@ private:
             accepts(text);
         }
     }
-    // As long as inputs may be, behind the beginning of each example: four times as much takes about four
-    // times as long, not sixteen times.
+    // As long as inputs may be, behind the beginning of each example: sixteen times as much takes about
+    // sixteen times as long, not 256 times. What lies between is for caches and fresh pages.
     void huge()
     {
         std::vector<encoding> beginnings{{}};
@@ -190,8 +190,8 @@ private:
                  {0x00U, 0x01U, 0x7fU, 0x80U, 0xffU, unsigned{'a'}, unsigned{'/'}}) {
                 const auto slow = time_of(beginning, fill, of_.longest);
                 if (slow < std::chrono::milliseconds(2)) continue;  // quick, whatever it does
-                const auto quick = time_of(beginning, fill, of_.longest / 4);
-                CHECK(double(slow.count()) < 10 * double(quick.count()));
+                const auto quick = time_of(beginning, fill, of_.longest / 16);
+                CHECK(double(slow.count()) < 80 * double(quick.count()));
             }
         }
     }
