@@ -11,7 +11,7 @@ enum class store_errc {
     missing = 1,   ///< The blob, or this part of it, is not here; fetch it.
     busy,          ///< Another process uses the folder, or another writer the blob; try later.
     size_changed,  ///< The claimed size contradicts the proven one; drop the provider.
-    corrupt_state,  ///< Files of the store contradict each other; remove the blob and fetch it again.
+    corrupt_state,  ///< Files of the store contradict each other; repair the blob and fetch the rest.
     full,          ///< The limit of a memory store is used up; free something or fail the transfer.
     incomplete,    ///< Chunks are missing where a complete blob is needed; fetch the rest.
     file_changed,  ///< A file is not what it was when it was hashed; import it again.

@@ -69,6 +69,14 @@ public:
     /// Forgets a blob, complete or partial. Blocking.
     /// \par Errors store_errc::missing, store_errc::busy (a writer has it), the system's.
     result<void> remove(const hash::digest& root);
+    /// Verifies a blob, complete or partial, and gives up what does not prove to be right, so that it is
+    /// fetched again: for a blob that rotted, whose files contradict each other, or that a provider
+    /// could not send (`blob::provide_report::failed_blob`). What lies below lost hash pairs goes with
+    /// them. Blocking: reads all of it, and meanwhile nothing else is opened.
+    /// \return what is left, which may be nothing.
+    /// \par Errors store_errc::missing, store_errc::busy (a writer has it), the system's; then nothing
+    ///             was given up.
+    result<availability> repair(const hash::digest& root);
     /// Removes the directory if the lock is all that is left in it. The store must not be used
     /// afterwards. Blocking. \return whether it is gone.
     result<bool> remove_if_empty();

@@ -82,6 +82,7 @@ public:
     result<detail::complete_file> hold_complete(const hash::digest& root);
     result<void> forget(const hash::digest& root, const std::string& pairs_name);
     result<void> sync_names();
+    result<void> repair(const hash::digest& root);
     bool known_writer(const hash::digest& root);
     result<std::unique_ptr<file>> open_side(const hash::digest& root, std::string_view suffix,
                                             bool write);
@@ -107,6 +108,7 @@ private:
     result<void> settle();
     result<void> sync_parent();
     result<void> complete_partial(detail::folder_blob& blob);
+    result<void> repair_complete(const hash::digest& root, const detail::complete_file& whole);
     result<void> settle_blob(const hash::digest& root);
     result<void> put_record(detail::folder_blob& blob, file& bits, presence_record record);
     result<std::optional<presence_record>> read_record(const hash::digest& root);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <copse/store/impl/folder_handles.ipp>
+#include <copse/store/impl/folder_repair.ipp>
 #include <copse/store/impl/folder_state.ipp>
 
 #include <array>
@@ -190,6 +191,16 @@ result<void> folder_store::remove(const hash::digest& root)
     if (!found) return store_errc::missing;
     state_->watchers.notify(root);
     return outcome::success();
+}
+
+result<availability> folder_store::repair(const hash::digest& root)
+{
+    if (root != detail::empty_root()) {
+        const std::lock_guard lock(state_->opening);
+        COPSE_TRYV(state_->repair(root));
+        state_->watchers.notify(root);
+    }
+    return status(root);
 }
 
 result<bool> folder_store::remove_if_empty()
