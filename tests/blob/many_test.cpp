@@ -168,3 +168,52 @@ TEST_CASE("many: a provider with a part of a sequence serves the children it nam
         CHECK(beyond == 0U);
     });
 }
+
+namespace {
+
+// A blob of which one bit has flipped after it was stored.
+hash::digest add_rotten(pair& p, std::vector<std::byte> bytes, std::size_t at)
+{
+    const auto root = hash::blake3_hash(bytes);
+    bytes[at] ^= std::byte{1};
+    const auto writer = p.provided.open_partial(root, bytes.size()).value();
+    REQUIRE(writer->write(bytes, 0));
+    writer->commit(bao::chunk_ranges::range(0, bao::chunk_count(bytes.size())), {});
+    REQUIRE(writer->finish(false)());
+    return root;
+}
+
+}  // namespace
+
+TEST_CASE("many: the report names the blob that has rotted", "[blob][many]")
+{
+    run_pair([](pair& p) -> awaitable<void> {
+        p.provide();
+        const auto good = p.add(copse::test::seeded_rng(1).bytes(9000));
+        // It fails within the first buffer, before anything of the answer was given away.
+        const auto rotten = add_rotten(p, copse::test::seeded_rng(2).bytes(12000), 5000);
+        const std::vector<hash::digest> hashes{good, rotten, good};
+        const auto listed = co_await get_many(p, hashes, blob::ranges_seq::all());
+        CHECK_FALSE(listed);
+
+        const auto parent = p.add(blob::encode_hash_sequence(hashes));
+        const auto child = co_await p.get(parent, blob::ranges_seq::all());
+        CHECK_FALSE(child);
+
+        const std::vector<hash::digest> twice{good, good};
+        const auto rotten_parent = add_rotten(p, blob::encode_hash_sequence(twice), 3);
+        const auto children = co_await p.get(rotten_parent, blob::ranges_seq::all());
+        CHECK_FALSE(children);
+        while (p.reports.size() < 3) co_await copse::test::breathe();
+        CHECK(p.reports[0].failed_blob == rotten);
+        CHECK(p.reports[1].failed_blob == rotten);
+        CHECK(p.reports[2].failed_blob == rotten_parent);
+        for (const auto& r : p.reports) CHECK(r.error == bao::bao_errc::leaf_mismatch);
+
+        const auto fine = co_await p.get(good, blob::ranges_seq::root(bao::chunk_ranges::all()));
+        CHECK(fine);
+        while (p.reports.size() < 4) co_await copse::test::breathe();
+        CHECK_FALSE(p.reports[3].error);
+        CHECK_FALSE(p.reports[3].failed_blob);
+    });
+}

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 namespace copse::blob {
 
@@ -123,6 +124,9 @@ struct provide_report {
     std::uint64_t blobs = 0;          ///< blobs answered in full
     bool acknowledged = false;        ///< the getter has received the end
     request_info request;             ///< which request it was
+    /// The blob that could not be read from the store: it is not there or its disk fails, or else it has
+    /// rotted (see `store::folder_store::repair()`). None when the answer failed for another reason.
+    std::optional<hash::digest> failed_blob;
     std::chrono::nanoseconds duration{};  ///< since it began to arrive
 };
 

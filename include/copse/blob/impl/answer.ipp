@@ -200,6 +200,28 @@ public:
     /// \par Errors after an error the bytes of this call are worthless, earlier ones are good.
     result<std::size_t> fill(byte_span out)
     {
+        auto used = fill_from_store(out);
+        // Asked for the children of what is no sequence, the store is not to blame.
+        if (!used && used.error() != blob_errc::bad_hash_sequence) failed_ = reading_;
+        return used;
+    }
+
+    [[nodiscard]] bool done() const noexcept { return done_; }
+    [[nodiscard]] std::uint64_t payload_bytes() const noexcept { return payload_; }
+    [[nodiscard]] std::uint64_t other_bytes() const noexcept { return other_; }
+    [[nodiscard]] std::uint64_t blobs() const noexcept { return blobs_; }
+    [[nodiscard]] blob_position position() const noexcept { return position_; }
+    [[nodiscard]] const hash::digest& root() const noexcept { return wanted_.root; }
+    /// The blob that fill() could not read.
+    [[nodiscard]] const std::optional<hash::digest>& failed() const noexcept { return failed_; }
+    /// Blobs begun since the last call.
+    [[nodiscard]] std::vector<provided_blob> take_started() { return std::exchange(started_, {}); }
+
+private:
+    static constexpr std::size_t blobs_a_turn = 256;
+
+    result<std::size_t> fill_from_store(byte_span out)
+    {
         std::size_t used = 0;
         std::size_t opened = 0;
         while (!done_) {
@@ -235,18 +257,6 @@ public:
         return used;
     }
 
-    [[nodiscard]] bool done() const noexcept { return done_; }
-    [[nodiscard]] std::uint64_t payload_bytes() const noexcept { return payload_; }
-    [[nodiscard]] std::uint64_t other_bytes() const noexcept { return other_; }
-    [[nodiscard]] std::uint64_t blobs() const noexcept { return blobs_; }
-    [[nodiscard]] blob_position position() const noexcept { return position_; }
-    [[nodiscard]] const hash::digest& root() const noexcept { return wanted_.root; }
-    /// Blobs begun since the last call.
-    [[nodiscard]] std::vector<provided_blob> take_started() { return std::exchange(started_, {}); }
-
-private:
-    static constexpr std::size_t blobs_a_turn = 256;
-
     result<void> next_blob()
     {
         const auto index = cursor_.next_wanted(next_index_);
@@ -262,6 +272,7 @@ private:
             }
             id = wanted_.listed[static_cast<std::size_t>(*index)];
         } else if (*index > 0) {
+            reading_ = wanted_.root;
             if (!sequence_.is_open()) COPSE_TRYV(sequence_.open(from_, wanted_.root));
             const std::uint64_t child = *index - 1;
             if (child >= sequence_.count()) {
@@ -271,6 +282,7 @@ private:
             COPSE_TRY(id, sequence_.at(child));
         }
         next_index_ = *index + 1;
+        reading_ = id;
         COPSE_TRYV(source_.open(from_, id, cursor_.ranges()));
         position_ = {*index, 0};
         if (note_starts_) started_.push_back({*index, id, source_.size()});
@@ -288,6 +300,8 @@ private:
     std::vector<std::byte> prefix_;
     std::vector<provided_blob> started_;
     blob_position position_;
+    hash::digest reading_;                // the blob that is read now
+    std::optional<hash::digest> failed_;  // the one that could not be
     std::uint64_t payload_ = 0;
     std::uint64_t other_ = 0;
     std::uint64_t blobs_ = 0;

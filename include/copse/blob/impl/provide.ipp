@@ -390,6 +390,7 @@ private:
         report.other_bytes = reply.other_bytes();
         report.blobs = reply.blobs();
         report.acknowledged = !error;
+        report.failed_blob = reply.failed();
         if (!error && hooks.confirmed && progress.confirmed < report.payload_bytes)
             hooks.confirmed(report.request, report.payload_bytes);
         co_return error;
