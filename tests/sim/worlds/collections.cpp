@@ -9,7 +9,6 @@
 #include <copse/store/memory_store.hpp>
 
 #include <algorithm>
-#include <map>
 #include <set>
 
 using namespace std::chrono_literals;
@@ -165,11 +164,11 @@ awaitable<result<void>> get_collection(scene& s, std::shared_ptr<connection> c,
 
 // ---- the mirror -----------------------------------------------------------------------------------
 
-// Gives up what cannot be read any more. What somebody writes stays.
-void forget(store::folder_store& blobs, const hash::digest& root)
+// Gives up what has rotted. What somebody writes stays.
+void repair(store::folder_store& blobs, const hash::digest& root)
 {
-    const auto gone = blobs.remove(root);
-    static_cast<void>(gone);  // absent, busy, or the disk fails: then again
+    const auto left = blobs.repair(root);
+    static_cast<void>(left);  // absent, busy, or the disk fails: then again
 }
 
 awaitable<void> mirror_all(scene& s, quic::endpoint& endpoint, store::folder_store& blobs,
@@ -189,9 +188,8 @@ awaitable<void> mirror_all(scene& s, quic::endpoint& endpoint, store::folder_sto
                 } else {
                     s.run.reached("retried");
                     s.run.check(!is_lie(done.error()), "the origin is called a liar");
-                    // Nobody tells which blob has rotted: start from nothing.
                     if (s.rotten()) {
-                        for (const part& p : s.parts) forget(blobs, p.root);
+                        for (const part& p : s.parts) repair(blobs, p.root);
                     }
                 }
             }
@@ -225,17 +223,10 @@ awaitable<result<void>> mirror(scene& s)
     blob::provide_environment providing{*blobs, pool, buffers, &share};
     blob::provide_options options;
     // A blob that cannot be served once all was there has rotted.
-    std::map<std::uint64_t, hash::digest> serving;
-    options.hooks.blob_started = [&serving](const blob::request_info& i,
-                                            const blob::provided_blob& b) {
-        serving[i.number] = b.hash;
-    };
-    options.finished = [&s, &serving, &blobs](const blob::provide_report& r) {
-        const auto last = serving.find(r.request.number);
-        if (!r.error || !s.rotten() || !s.mirrored) return;
+    options.finished = [&s, &blobs](const blob::provide_report& r) {
+        if (!r.failed_blob || !s.rotten() || !s.mirrored) return;
         s.run.reached("rot_found");
-        if (last != serving.end()) forget(*blobs, last->second);
-        forget(*blobs, r.root);
+        repair(*blobs, *r.failed_blob);
         s.mirrored = false;
     };
     auto made = endpoint_on(me.host, options_of(me), peer_port);
@@ -369,6 +360,10 @@ void play(sim::run& r)
     const auto opened = store::folder_store::open(*fs, "/blobs");
     if (!r.check(opened.has_value(), "the store opens at the end") || s.rotten() || !whole) return;
     look(s, *opened.value(), true);
+    for (const part& p : s.parts) {
+        const auto left = opened.value()->repair(p.root);
+        r.check(left && left.value().complete(), "something good is given up");
+    }
     export_all(s, *fs, *opened.value());
 }
 
