@@ -269,3 +269,23 @@ TEST_CASE("alloc: copse::store::folder_store::take, copse::store::folder_store::
     const auto stay = [](simulated& s) { return s.store().remove_if_empty().value(); };
     fail_each_allocation(make, stay, [&](simulated& s) { blobs.check(s.store()); });
 }
+
+TEST_CASE("alloc: copse::store::folder_store::repair", "[alloc]")
+{
+    const prepared_blobs blobs;
+    const hash::digest& root = blobs.whole.blob.root;
+    const auto make = [&] {
+        simulated s(blobs);
+        const std::string name = "/home/blobs/" + hash::to_hex(root);
+        REQUIRE((s.drive->rot(name + ".data") || s.drive->rot(name + ".new")));
+        return s;
+    };
+    CHECK(fail_each_allocation(
+              make,
+              [&](simulated& s) {
+                  const auto left = s.store().repair(root);
+                  const unmarked looking;
+                  return std::make_pair(left.has_value(), left && left.value().complete());
+              },
+              [&](simulated& s) { check_stored(s.store(), blobs.part.blob); }) > 0);
+}
