@@ -364,7 +364,9 @@ awaitable<void> ask(scene& s, std::size_t whom, quic::endpoint& endpoint,
         co_return;
     }
     const std::error_code& e = got.error();
-    if (e == std::errc::operation_canceled || is_transport(e)) co_return;
+    // After a crash the disk of the old life fails every call: that says nothing of the provider.
+    if (e == std::errc::operation_canceled || e == std::errc::io_error || is_transport(e))
+        co_return;
     const std::string name =
         lies ? std::string(lie_names[static_cast<std::size_t>(s.lies[whom - 1])])
              : std::string("honest");
