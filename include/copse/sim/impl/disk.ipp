@@ -88,7 +88,7 @@ public:
         for (const byte_span part : parts) {
             if (offset >= end) break;
             const auto n = std::min<std::size_t>(part.size(), end - offset);
-            std::memcpy(part.data(), node_->data.data() + offset, n);
+            if (n > 0) std::memcpy(part.data(), node_->data.data() + offset, n);
             offset += n;
             total += n;
         }
