@@ -68,26 +68,6 @@ void look(scene& s, store::blob_store& in, bool may_rot)
     }
 }
 
-awaitable<result<void>> origin(scene& s)
-{
-    peer& me = *s.peers[0];
-    const auto pool = make_inline_pool();
-    store::memory_store blobs(16U << 20);
-    for (const part& p : s.parts) {
-        const auto added = blobs.add(p.content);
-        if (!added) co_return added.error();
-    }
-    disk::leaf_pool buffers("collection origin", 1U << 20, blob::provide_buffer_bytes);
-    blob::provide_environment env{blobs, *pool, buffers};
-    const blob::provide_options options;
-    auto made = endpoint_on(me.host, options_of(me), peer_port);
-    if (!made) co_return made.error();
-    co_await serve_all(made.value().listen(blob::alpn), env, options);
-    co_await made.value().close();
-    report(s.run, wrong_in_pool(buffers));
-    co_return outcome::success();
-}
-
 // ---- getting it -----------------------------------------------------------------------------------
 
 bool is_lie(const std::error_code& e)
@@ -309,9 +289,14 @@ void play(sim::run& r)
     s.peers[1]->draw_pool();
     draw_collection(s, dice);
 
-    std::vector<std::function<void()>> start{[&] { s.peers[0]->machine.start(origin(s)); },
-                                             [&] { s.peers[1]->machine.start(mirror(s)); },
-                                             [&] { s.peers[2]->machine.start(client(s)); }};
+    std::vector<std::function<void()>> start{
+        [&] {
+            std::vector<byte_view> all;
+            for (const part& p : s.parts) all.emplace_back(p.content);
+            s.peers[0]->machine.start(serve_from_memory(r, *s.peers[0], std::move(all)));
+        },
+        [&] { s.peers[1]->machine.start(mirror(s)); },
+        [&] { s.peers[2]->machine.start(client(s)); }};
     std::vector<sim::fault_target> targets;
     for (std::size_t i = 0; i < s.peers.size(); ++i) {
         start[i]();

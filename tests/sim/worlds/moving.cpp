@@ -29,28 +29,6 @@ struct scene {
     hash::digest root;
 };
 
-awaitable<result<void>> provider(scene& s)
-{
-    peer& me = *s.peers[0];
-    const auto pool = make_inline_pool();
-    store::memory_store blobs(16U << 20);
-    const auto added = blobs.add(s.content);
-    if (!added) co_return added.error();
-    disk::leaf_pool buffers("moving provide", 2U << 20, blob::provide_buffer_bytes);
-    blob::provide_share share;
-    blob::provide_environment env{blobs, *pool, buffers, &share};
-    const blob::provide_options options;
-    auto made = endpoint_on(me.host, options_of(me), peer_port);
-    if (!made) co_return made.error();
-    present_endpoint here(me, made.value());
-    co_await serve_all(made.value().listen(blob::alpn), env, options);
-    co_await made.value().close();
-    s.run.check(made.value().connection_count() == 0, "connections are left behind close()");
-    report(s.run, wrong_in_pool(buffers));
-    report(s.run, wrong_in_share(share));
-    co_return outcome::success();
-}
-
 awaitable<result<void>> get_once(scene& s, std::size_t self, connection& c,
                                  std::shared_ptr<connection> shared, blob::fetch_environment& env)
 {
@@ -158,7 +136,7 @@ void play(sim::run& r)
     for (std::size_t i = 0; i < hosts; ++i) {
         peer& p = *s.peers[i];
         const auto start = [&s, &p, i] {
-            if (i == 0) p.machine.start(provider(s));
+            if (i == 0) p.machine.start(serve_from_memory(s.run, p, {s.content}));
             else p.machine.start(receiver(s, i));
         };
         move.push_back([&s, &p, start, i] {
@@ -197,12 +175,7 @@ void play(sim::run& r)
         peer& p = *s.peers[i];
         r.check(!p.machine.failure(), p.machine.name() + ": " + p.machine.failure().message());
         if (i == 0) continue;
-        const auto fs = p.disk.mount();
-        const auto opened = store::folder_store::open(*fs, "/blobs");
-        if (!r.check(opened.has_value(), "the store opens at the end")) return;
-        report(r, wrong_in_store(*opened.value(), s.root, s.content));
-        const auto status = opened.value()->status(s.root);
-        r.check(status && status.value().complete(), "not complete at the end");
+        check_complete(r, p.disk, "/blobs", s.root, s.content);
     }
 }
 

@@ -7,7 +7,8 @@
 #include <copse/hash/digest.hpp>
 #include <copse/quic/endpoint.hpp>
 #include <copse/sim/campaign.hpp>
-#include <copse/store/blob_store.hpp>
+#include <copse/sim/disk.hpp>
+#include <copse/store/folder_store.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -78,6 +79,24 @@ inline std::string wrong_in_store(store::blob_store& s, const hash::digest& root
         }
     }
     return {};
+}
+
+/// Reports what is wrong, if anything.
+inline void report(sim::run& r, const std::string& wrong)
+{
+    if (!wrong.empty()) r.fail(wrong);
+}
+
+/// When all is over: the store on a disk opens and has a blob, whole and right.
+inline void check_complete(sim::run& r, sim::disk& d, const std::string& path,
+                           const hash::digest& root, byte_view content)
+{
+    const auto fs = d.mount();
+    const auto opened = store::folder_store::open(*fs, path);
+    if (!r.check(opened.has_value(), "the store opens at the end")) return;
+    report(r, wrong_in_store(*opened.value(), root, content));
+    const auto status = opened.value()->status(root);
+    r.check(status && status.value().complete(), "not complete at the end");
 }
 
 /// Memory is within its limit and was given back.

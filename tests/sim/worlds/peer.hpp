@@ -8,6 +8,7 @@
 #include <copse/sim/disk.hpp>
 #include <copse/sim/pool.hpp>
 #include <copse/store/folder_store.hpp>
+#include <copse/store/memory_store.hpp>
 
 #include <functional>
 #include <memory>
@@ -119,17 +120,6 @@ inline awaitable<void> serve_all(quic::listener listening, blob::provide_environ
     static_cast<void>(joined);  // these children return nothing
 }
 
-/// Opens a store, again and again while the disk fails. Null when asked to stop.
-inline awaitable<std::shared_ptr<store::folder_store>> open_store(file_system& fs, std::string path)
-{
-    for (;;) {
-        auto opened = store::folder_store::open(fs, path);
-        if (opened) co_return std::move(opened).value();
-        const std::error_code ec = co_await sleep_for(std::chrono::milliseconds(100));
-        if (ec) co_return nullptr;
-    }
-}
-
 /// Memory, places and whatever else was lent: all of it was given back.
 inline std::string wrong_in_share(const blob::provide_share& share)
 {
@@ -140,10 +130,41 @@ inline std::string wrong_in_share(const blob::provide_share& share)
     return {};
 }
 
-/// Reports what is wrong, if anything.
-inline void report(sim::run& r, const std::string& wrong)
+/// A program that offers blobs out of memory to whoever comes, until it is stopped; nothing of it is left
+/// then. \param r, me must outlive it, and so must the contents.
+inline awaitable<result<void>> serve_from_memory(sim::run& r, peer& me,
+                                                 std::vector<byte_view> contents)
 {
-    if (!wrong.empty()) r.fail(wrong);
+    const auto pool = make_inline_pool();
+    store::memory_store blobs(16U << 20);
+    for (const byte_view content : contents) {
+        const auto added = blobs.add(content);
+        if (!added) co_return added.error();
+    }
+    disk::leaf_pool buffers("provide from memory", 1U << 20, blob::provide_buffer_bytes);
+    blob::provide_share share;
+    blob::provide_environment env{blobs, *pool, buffers, &share};
+    const blob::provide_options options;
+    auto made = endpoint_on(me.host, options_of(me), peer_port);
+    if (!made) co_return made.error();
+    present_endpoint here(me, made.value());
+    co_await serve_all(made.value().listen(blob::alpn), env, options);
+    co_await made.value().close();
+    r.check(made.value().connection_count() == 0, "connections are left behind close()");
+    report(r, wrong_in_pool(buffers));
+    report(r, wrong_in_share(share));
+    co_return outcome::success();
+}
+
+/// Opens a store, again and again while the disk fails. Null when asked to stop.
+inline awaitable<std::shared_ptr<store::folder_store>> open_store(file_system& fs, std::string path)
+{
+    for (;;) {
+        auto opened = store::folder_store::open(fs, path);
+        if (opened) co_return std::move(opened).value();
+        const std::error_code ec = co_await sleep_for(std::chrono::milliseconds(100));
+        if (ec) co_return nullptr;
+    }
 }
 
 /// A size: most are small, few are large, many near a boundary of groups.

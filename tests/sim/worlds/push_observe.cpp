@@ -276,13 +276,8 @@ void play(sim::run& r)
     for (const auto& p : s.peers) {
         r.check(!p->machine.failure(), p->machine.name() + ": " + p->machine.failure().message());
     }
-    const auto fs = s.peers[0]->disk.mount();
-    const auto opened = store::folder_store::open(*fs, "/blobs");
-    if (!r.check(opened.has_value(), "the store opens at the end")) return;
     for (const item& i : s.items) {
-        report(r, wrong_in_store(*opened.value(), i.root, i.content));
-        const auto status = opened.value()->status(i.root);
-        r.check(status && status.value().complete(), "not complete at the end");
+        check_complete(r, s.peers[0]->disk, "/blobs", i.root, i.content);
     }
 }
 

@@ -29,26 +29,6 @@ struct scene {
     std::vector<std::set<std::size_t>> sources;  ///< who gave something to whom
 };
 
-awaitable<result<void>> origin(scene& s, std::size_t self)
-{
-    peer& me = *s.peers[self];
-    const auto pool = make_inline_pool();
-    store::memory_store blobs(16U << 20);
-    const auto added = blobs.add(s.content);
-    if (!added) co_return added.error();
-    disk::leaf_pool buffers("origin provide", 1U << 20, blob::provide_buffer_bytes);
-    blob::provide_share share;
-    blob::provide_environment env{blobs, *pool, buffers, &share};
-    const blob::provide_options options;
-    auto made = endpoint_on(me.host, options_of(me), peer_port);
-    if (!made) co_return made.error();
-    co_await serve_all(made.value().listen(blob::alpn), env, options);
-    co_await made.value().close();
-    report(s.run, wrong_in_pool(buffers));
-    report(s.run, wrong_in_share(share));
-    co_return outcome::success();
-}
-
 // Somebody who may be reachable, most of the time.
 std::size_t pick(scene& s, std::size_t self)
 {
@@ -208,7 +188,7 @@ void play(sim::run& r)
         peer& p = *s.peers[i];
         const auto start = [&s, &p, i] {
             if (i >= s.origins) p.machine.start(receiver(s, i));
-            else if (!s.gone) p.machine.start(origin(s, i));
+            else if (!s.gone) p.machine.start(serve_from_memory(s.run, p, {s.content}));
         };
         start();
         targets.push_back({&p.machine, &p.host, &p.disk, start, {}, &p.work});
@@ -228,12 +208,7 @@ void play(sim::run& r)
         peer& p = *s.peers[i];
         if (p.disk.statistics().sectors_lost > 0) r.reached("sectors_lost");
         r.check(!p.machine.failure(), "a program failed: " + p.machine.failure().message());
-        const auto fs = p.disk.mount();
-        const auto opened = store::folder_store::open(*fs, "/blobs");
-        if (!r.check(opened.has_value(), "the store opens at the end")) return;
-        report(r, wrong_in_store(*opened.value(), s.root, s.content));
-        const auto status = opened.value()->status(s.root);
-        r.check(status && status.value().complete(), "not complete at the end");
+        check_complete(r, p.disk, "/blobs", s.root, s.content);
     }
 }
 

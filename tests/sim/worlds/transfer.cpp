@@ -219,12 +219,7 @@ void play(sim::run& r)
     if (d.statistics().sectors_lost > 0) r.reached("sectors_lost");
     st.shut_down();
     r.check(!a.failure() && !b.failure(), "a program failed");
-    const auto fs = d.mount();
-    const auto opened = store::folder_store::open(*fs, "/received");
-    if (!r.check(opened.has_value(), "the store opens at the end")) return;
-    r.check(wrong_in_store(*opened.value(), s.root, s.content).empty(), "wrong bytes at the end");
-    const auto status = opened.value()->status(s.root);
-    r.check(status && status.value().complete(), "not complete at the end");
+    check_complete(r, d, "/received", s.root, s.content);
 }
 
 }  // namespace
