@@ -163,6 +163,12 @@ extern "C" void free(void* block) noexcept(noexcept(::free(block)))
 
 namespace copse::hostile::heap {
 
+#if defined(COPSE_SANITIZER_HEAP)
+const bool sanitized = true;
+#else
+const bool sanitized = false;
+#endif
+
 std::size_t charge(std::size_t account) noexcept
 {
     return std::exchange(current, account);

@@ -71,7 +71,7 @@ figures play(const actor& hostile, const stage_options& options = {});
 /// What an actor may cost.
 struct bounds {
     std::size_t heap = 4U << 20;  ///< more than without the attack, in bytes
-    double cpu = 8;               ///< CPU a byte received, in those of an honest getter
+    double cpu = 4;               ///< CPU a byte received, in those of an honest getter
     double share = 0.5;           ///< least part of their rate that honest peers keep
     /// Of the heap when all is over, more than without the attack: a buffer of the provider's pool, which
     /// is kept for reuse, and what the world keeps.
