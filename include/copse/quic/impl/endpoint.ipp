@@ -118,7 +118,8 @@ result<endpoint> endpoint::make(executor ex, endpoint_options options,
     if (!s->own_memory) return make_error_code(std::errc::not_enough_memory);
     COPSE_TRY(s->tls, detail::tls_context::make(s->options.identity));
     for (auto& socket : sockets) s->sockets.push_back(std::move(socket));
-    for (std::size_t i = 0; i < s->sockets.size(); ++i) s->work.spawn(s->receive_loop(i));
+    for (std::size_t i = 0; i < s->sockets.size(); ++i)
+        s->work.spawn(s->receive_loop(i, s->sockets[i]));
     s->work.spawn(s->timer_loop());
     s->work.spawn(s->flush_loop());
     return endpoint(std::move(s));

@@ -20,11 +20,11 @@ inline constexpr unsigned max_answers_per_second = 1000;
 
 }  // namespace detail
 
-awaitable<void> endpoint::state::receive_loop(std::size_t index)
+awaitable<void> endpoint::state::receive_loop(std::size_t index,
+                                              std::shared_ptr<datagram_socket> socket)
 {
     const auto keep = shared_from_this();
     std::vector<std::byte> buffer(datagram_socket::max_receive_bytes);
-    const std::shared_ptr<datagram_socket> socket = sockets[index];
     unsigned rounds = 0;
     while (!closing_down && sockets[index] == socket) {
         bool empty = false;

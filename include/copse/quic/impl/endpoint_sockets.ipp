@@ -134,7 +134,7 @@ result<void> endpoint::state::take_over(detail::socket_list fresh)
         auto slot = std::find(sockets.begin(), sockets.end(), nullptr);
         if (slot == sockets.end()) slot = sockets.emplace(slot);
         *slot = std::move(socket);
-        work.spawn(receive_loop(static_cast<std::size_t>(slot - sockets.begin())));
+        work.spawn(receive_loop(static_cast<std::size_t>(slot - sockets.begin()), *slot));
     }
     for (const auto& [serial, c] : connections) {
         if (c->server_) continue;

@@ -45,7 +45,8 @@ struct endpoint::state : std::enable_shared_from_this<endpoint::state> {
     state(executor e, endpoint_options o);
 
     // Loops, owned by `work`.
-    awaitable<void> receive_loop(std::size_t socket);
+    /// Until the socket at that index is another one.
+    awaitable<void> receive_loop(std::size_t index, std::shared_ptr<datagram_socket> socket);
     awaitable<void> timer_loop();
     awaitable<void> flush_loop();
 
