@@ -220,3 +220,47 @@ TEST_CASE("an endpoint that moves in the world ends its connections' timers")
         CHECK_FALSE(failure);
     }
 }
+
+TEST_CASE("an endpoint is bound anew many times before its loops run")
+{
+    sim::world w(1);
+    sim::network net(w);
+    auto& m = w.add_machine("moving");
+    auto& h = net.add_host(m);
+    quic::endpoint* moving = nullptr;
+    const auto program = [](sim::host& at, quic::endpoint*& out) -> awaitable<result<void>> {
+        auto made = endpoint_on(at);
+        out = &made;
+        const std::error_code ec = co_await sleep_for(10s);
+        out = nullptr;
+        co_await made.close();
+        co_return ec;
+    };
+    m.start(program(h, moving));
+    REQUIRE(w.run_for(1ms));
+    REQUIRE(moving);
+    m.freeze();
+    for (const auto until_next : {100ms, 2000ms, 100ms}) {
+        std::vector<std::unique_ptr<datagram_socket>> sockets;
+        sockets.push_back(h.bind().value());
+        REQUIRE(moving->rebind(std::move(sockets)));
+        REQUIRE(w.run_for(until_next));
+    }
+    m.thaw();
+    REQUIRE(w.run_until([&] { return m.running() == 0; }, 1min));
+    CHECK_FALSE(m.failure());
+}
+
+TEST_CASE("what is done to a program from outside takes effect at once")
+{
+    sim::world w(1);
+    auto& m = w.add_machine("idle");
+    const sim::incarnation life = m.life();
+    std::vector<std::chrono::nanoseconds> ran;
+    const auto post = [&] { asio::post(life.get_executor(), [&] { ran.push_back(w.now()); }); };
+    REQUIRE(w.run_for(1s));
+    post();
+    w.after(2s, post);
+    REQUIRE(w.run_for(5s));
+    CHECK(ran == std::vector<std::chrono::nanoseconds>{1s, 3s});
+}

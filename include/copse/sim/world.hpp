@@ -170,6 +170,7 @@ private:
     bool settle();
     bool run_life(incarnation::state& s);
     void bury_ghosts();
+    void wake_all() noexcept;
     [[nodiscard]] std::chrono::nanoseconds next_happening() const noexcept;
 
     std::uint64_t seed_;

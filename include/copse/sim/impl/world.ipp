@@ -296,6 +296,11 @@ bool world::settle()
     return false;
 }
 
+void world::wake_all() noexcept
+{
+    for (const auto& m : machines_) m->state_->dirty = true;
+}
+
 std::chrono::nanoseconds world::next_happening() const noexcept
 {
     auto next = heap_.empty() ? detail::never : heap_.front().when;
@@ -307,6 +312,7 @@ std::chrono::nanoseconds world::next_happening() const noexcept
 
 result<void> world::run_until(const std::function<bool()>& done, std::chrono::nanoseconds limit)
 {
+    wake_all();
     for (;;) {
         if (!settle()) return sim_errc::livelock;
         if (done()) return outcome::success();
@@ -323,6 +329,7 @@ result<void> world::run_until(const std::function<bool()>& done, std::chrono::na
             heap_.pop_back();
             ++happened_;
             what();
+            wake_all();  // it may have called any program's objects
         }
     }
 }
