@@ -10,10 +10,6 @@ namespace copse::hostile::heap {
 /// Whose allocations these are. 0: nobody's, such as the test's own.
 inline constexpr std::size_t accounts = 8;
 
-/// Whether sanitizers check this build. They slow an endpoint's own code several times, and hardly what an
-/// honest getter mostly costs: encryption and copies.
-extern const bool sanitized;
-
 /// From now on allocations are for this account. \return the one before.
 std::size_t charge(std::size_t account) noexcept;
 

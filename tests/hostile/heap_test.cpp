@@ -2,6 +2,7 @@
 #include "tests/hostile/heap.hpp"
 
 #include "tests/catch.hpp"
+#include "tests/sanitizers.hpp"
 
 #include <array>
 #include <cerrno>
@@ -14,15 +15,6 @@
 #include <vector>
 
 #include <malloc.h>
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define COPSE_SANITIZER_HEAP
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COPSE_SANITIZER_HEAP
-#endif
 
 namespace {
 
@@ -162,12 +154,6 @@ extern "C" void free(void* block) noexcept(noexcept(::free(block)))
 #endif
 
 namespace copse::hostile::heap {
-
-#if defined(COPSE_SANITIZER_HEAP)
-const bool sanitized = true;
-#else
-const bool sanitized = false;
-#endif
 
 std::size_t charge(std::size_t account) noexcept
 {
