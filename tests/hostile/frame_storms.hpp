@@ -63,6 +63,24 @@ inline awaitable<void> single_bytes(stage& s)
                         });
 }
 
+/// Connection ids that are issued again after they were retired.
+inline awaitable<void> connection_ids_again(stage& s)
+{
+    return forge_frames(s, [&s, n = std::uint64_t{2}](std::span<std::uint8_t> frames) mutable {
+        frame_writer to(frames);
+        std::array<std::uint8_t, 25> id{};
+        for (++n;; ++n) {
+            // Each retires those below, which then come twice.
+            for (const std::uint64_t sequence : {n, n - 1, n - 1}) {
+                id.fill(static_cast<std::uint8_t>(sequence));
+                id[0] = 8;
+                if (!to.frame({0x18, sequence, sequence == n ? n : 0}, id)) return;
+                s.acted();
+            }
+        }
+    });
+}
+
 /// New connection ids that retire those before them: each is to be answered.
 inline awaitable<void> connection_id_storm(stage& s)
 {

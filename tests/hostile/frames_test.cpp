@@ -91,6 +91,7 @@ TEST_CASE("hostile frames: storms of frames that QUIC allows", "[hostile]")
     check("credit storm", credit_storm);
     check("reset storm", reset_storm);
     check("connection id storm", connection_id_storm);
+    check("connection ids again", connection_ids_again);
     check("ragged acknowledgements", ragged_acknowledgements);
 }
 

@@ -264,3 +264,45 @@ TEST_CASE("what is done to a program from outside takes effect at once")
     REQUIRE(w.run_for(5s));
     CHECK(ran == std::vector<std::chrono::nanoseconds>{1s, 3s});
 }
+
+TEST_CASE("a peer gets another address from its NAT, and soon moves to another network")
+{
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+        INFO("seed " << seed);
+        std::error_code failure;
+        std::thread run([&] {
+            endpoint_address where;
+            quic::endpoint* moving = nullptr;
+            sim::world w(seed);
+            sim::network net(w);
+            auto& a = w.add_machine("server");
+            auto& b = w.add_machine("client");
+            auto& ha = net.add_host(a);
+            auto& hb = net.add_host(b, sim::nat_kind::full_cone);
+            hb.down.bytes_per_second = 100'000;
+            a.start(serve(ha, where));
+            const auto program = [](sim::host& h, const endpoint_address& to,
+                                    quic::endpoint*& at) -> awaitable<result<void>> {
+                auto client = endpoint_on(h);
+                at = &client;
+                const auto done = co_await dial_and_echo(client, to, 2 << 20);
+                at = nullptr;
+                co_await client.close();
+                co_return done;
+            };
+            if (!w.run_for(1ms)) return;
+            b.start(program(hb, where, moving));
+            w.after(2s, [&] { hb.forget_mappings(); });
+            w.after(3s, [&] {
+                hb.readdress({198, 19, 0, 1});
+                std::vector<std::unique_ptr<datagram_socket>> sockets;
+                sockets.push_back(hb.bind().value());
+                if (moving) static_cast<void>(moving->rebind(std::move(sockets)));
+            });
+            const auto ran = w.run_until([&] { return b.running() == 0; }, 10min);
+            failure = ran ? b.failure() : ran.error();
+        });
+        run.join();
+        CHECK_FALSE(failure);
+    }
+}

@@ -31,6 +31,34 @@ int guarded(void* user_data, Fn&& fn) noexcept
     }
 }
 
+// What the connection whose packets are being read has seen of the peer's ids.
+inline thread_local retired_ids* ids_of_reader = nullptr;
+
+// For ngtcp2 0.12: frames are seen in plain text, and changes of ids and paths are told.
+inline void watch_ids(ngtcp2_callbacks& c) noexcept
+{
+    c.decrypt = [](std::uint8_t* out, const ngtcp2_crypto_aead* aead,
+                   const ngtcp2_crypto_aead_ctx* context, const std::uint8_t* in, std::size_t n,
+                   const std::uint8_t* nonce, std::size_t nonce_size, const std::uint8_t* header,
+                   std::size_t header_size) {
+        const int rv = ::ngtcp2_crypto_decrypt_cb(out, aead, context, in, n, nonce, nonce_size,
+                                                  header, header_size);
+        if (rv != 0 || !ids_of_reader || n < aead->max_overhead) return rv;
+        try {
+            ids_of_reader->look({out, n - aead->max_overhead});
+        } catch (const std::bad_alloc&) {
+            return NGTCP2_ERR_NOMEM;
+        }
+        return 0;
+    };
+    c.dcid_status = [](ngtcp2_conn*, auto type, std::uint64_t, const ngtcp2_cid*,
+                       const std::uint8_t*, void* user) {
+        if (type == NGTCP2_CONNECTION_ID_STATUS_TYPE_ACTIVATE) self(user).on_id_activated();
+        return 0;
+    };
+    on_path_validation<[](bool works, void* user) { self(user).on_path_validated(works); }>(c);
+}
+
 inline ngtcp2_callbacks make_callbacks() noexcept
 {
     ngtcp2_callbacks c{};
@@ -45,6 +73,7 @@ inline ngtcp2_callbacks make_callbacks() noexcept
     };
     c.encrypt = ngtcp2_crypto_encrypt_cb;
     c.decrypt = ngtcp2_crypto_decrypt_cb;
+    if constexpr (!ngtcp2_is_v1) watch_ids(c);
     c.hp_mask = ngtcp2_crypto_hp_mask_cb;
     c.recv_retry = ngtcp2_crypto_recv_retry_cb;
     c.update_key = ngtcp2_crypto_update_key_cb;

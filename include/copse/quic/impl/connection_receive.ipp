@@ -23,22 +23,28 @@ void connection_state::receive(byte_view datagram, const ngtcp2_path& path, std:
     else if ((ecn & NGTCP2_ECN_MASK) != NGTCP2_ECN_NOT_ECT) ++counted_.ecn_marked_received;
     ngtcp2_pkt_info info{};
     info.ecn = ecn;
-    if (!may_follow(path, now)) {
+    if (!may_follow(datagram, read_sockaddr(path.remote), now)) {
         ++owner_->counted.refused_moves;
         return;
     }
     reading_ = heard_ = true;
+    ids_activated_ = 0;
+    const std::uint64_t retired_before = peer_ids_.retire_prior_to();
+    ids_of_reader = &peer_ids_;
     const int rv = ::ngtcp2_conn_read_pkt(conn_, &path, &info, raw_bytes(datagram.data()),
                                           datagram.size(), now);
+    ids_of_reader = nullptr;
     reading_ = false;
     if (rv != 0) {
         fail(rv);
         return;
     }
-    after_read();
+    // One that became active because others were retired may be that of two paths.
+    after_read(ngtcp2_is_v1 ||
+               (ids_activated_ == 1 && retired_before == peer_ids_.retire_prior_to()));
 }
 
-void connection_state::after_read()
+void connection_state::after_read(bool own_id)
 {
     if (std::exchange(completed_now_, false)) {
         // Another attempt of the same dial was faster: the peer is told before it hears of this one.
@@ -64,7 +70,7 @@ void connection_state::after_read()
     }
     if (!owner_) return;
     if (next_socket_) try_move();
-    follow_peer();
+    follow_peer(own_id);
     owner_->mark_dirty(*this);
 }
 

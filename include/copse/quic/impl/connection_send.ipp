@@ -278,7 +278,7 @@ void connection_state::expire(timestamp now)
         return;
     }
     path_.expired(now, ::ngtcp2_conn_get_pto(conn_));
-    follow_peer();  // an unproven address is given up after a while
+    follow_peer(true);  // an unproven address is given up after a while
     owner_->mark_dirty(*this);
 }
 
@@ -467,7 +467,12 @@ bool connection_state::flush(unsigned batches)
         const timestamp now = forward(timestamp_now());
         batch out;
         batch carry;
-        if (!write_packets(out, carry, now)) return false;
+        ids_of_reader = &peer_ids_;  // packets that came before the keys are read now
+        const bool written = write_packets(out, carry, now);
+        ids_of_reader = nullptr;
+        if (!written) return false;
+        if (std::exchange(path_failed_, false)) follow_peer(true);
+        if (!out.more) moves_.wrote(now, ::ngtcp2_conn_get_pto(conn_));
         const byte_view slab(owner_->slab);
         if (out.packets > 0) send_batch(out, slab.first(out.used));
         if (carry.packets > 0) send_batch(carry, slab.subspan(out.used, carry.used));

@@ -15,9 +15,6 @@ namespace detail {
 inline constexpr std::size_t max_sockets = 8;
 // A socket left behind still takes what is on its way to it.
 inline constexpr timestamp retired_linger = 1'000'000'000;
-// Changes of a peer's address that a connection follows a minute: more is no network, but an attack.
-inline constexpr unsigned max_moves_per_minute = 32;
-inline constexpr timestamp moves_window = 60'000'000'000;
 
 using socket_list = std::vector<std::unique_ptr<datagram_socket>>;
 
@@ -43,28 +40,30 @@ inline result<socket_list> bind_all(const executor& ex, std::vector<socket_addre
 
 // ---- the peer moves -------------------------------------------------------------------------------
 
-bool connection_state::may_follow(const ngtcp2_path& path, timestamp now)
+bool connection_state::may_follow(byte_view datagram, const socket_address& from, timestamp now)
 {
-    if (!server_ || !established_ || read_sockaddr(path.remote) == remote_) return true;
-    if (now - moves_since_ >= moves_window) {
-        moves_since_ = now;
-        moves_ = 0;
-    }
-    return moves_ < max_moves_per_minute;
+    if (!server_ || !established_ || from == remote_) return true;
+    peer_moves::id to{};
+    if (datagram.size() <= to.size()) return true;  // no packet
+    static_assert(to.size() == connection_id_length);
+    std::copy_n(datagram.begin() + 1, to.size(), to.begin());
+    if (moves_.allows(from, to, now, ::ngtcp2_conn_get_pto(conn_))) return true;
+    owner_->mark_dirty(*this);  // what it waits for may only need a look at the time
+    return false;
 }
 
 // ngtcp2 sends to a peer's new address at once, little until it has proven to be there, and goes back
 // to the old one if it does not (RFC 9000 section 9.3).
-void connection_state::follow_peer()
+void connection_state::follow_peer(bool own_id)
 {
     if (!server_ || !established_ || !conn_) return;
     const ngtcp2_path& now = *::ngtcp2_conn_get_path(conn_);
     const socket_address remote = read_sockaddr(now.remote);
     if (remote == remote_) return;
+    moves_.followed(remote_, remote, own_id);
     remote_ = remote;
     local_ = read_sockaddr(now.local);
     socket_ = owner_->socket_at(local_, socket_);
-    ++moves_;
     ++owner_->counted.moved;
 }
 

@@ -102,8 +102,29 @@ inline void set_token(ngtcp2_settings& settings, const ngtcp2_pkt_hd& header)
     settings.tokenlen = header.tokenlen;
     settings.token_type = NGTCP2_TOKEN_TYPE_RETRY;
 }
+/// Calls `Told(bool works, void* user)` when a path was validated, or was not and is given up.
+template <auto Told>
+void on_path_validation(ngtcp2_callbacks& c)
+{
+    c.path_validation = [](ngtcp2_conn*, std::uint32_t, const ngtcp2_path*, const ngtcp2_path*,
+                           ngtcp2_path_validation_result r, void* user) {
+        if (r != NGTCP2_PATH_VALIDATION_RESULT_ABORTED)
+            Told(r == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS, user);
+        return 0;
+    };
+}
 #else
 using native_close = ngtcp2_connection_close_error;
+template <auto Told>
+void on_path_validation(ngtcp2_callbacks& c)
+{
+    c.path_validation = [](ngtcp2_conn*, std::uint32_t, const ngtcp2_path*,
+                           ngtcp2_path_validation_result r, void* user) {
+        if (r != NGTCP2_PATH_VALIDATION_RESULT_ABORTED)
+            Told(r == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS, user);
+        return 0;
+    };
+}
 inline void set_application(native_close& e, std::uint64_t code, std::string_view reason)
 {
     ::ngtcp2_connection_close_error_set_application_error(

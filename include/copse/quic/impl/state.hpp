@@ -11,7 +11,9 @@
 #include <copse/core/scope.hpp>
 #include <copse/core/transport.hpp>
 #include <copse/quic/detail/black_hole.hpp>
+#include <copse/quic/detail/peer_moves.hpp>
 #include <copse/quic/detail/post_handshake.hpp>
+#include <copse/quic/detail/retired_ids.hpp>
 #include <copse/quic/detail/unproven_address.hpp>
 #include <copse/quic/endpoint.hpp>
 #include <copse/quic/impl/ngtcp2_api.hpp>
@@ -250,6 +252,12 @@ public:
     // ngtcp2's callbacks.
     int on_handshake_completed();
     int on_late_crypto(byte_view data);
+    void on_id_activated() noexcept { ++ids_activated_; }
+    void on_path_validated(bool works) noexcept
+    {
+        moves_.validated(works);
+        path_failed_ = path_failed_ || !works;
+    }
     int on_stream_data(std::uint32_t flags, std::int64_t id, byte_view data, stream_state* s);
     int on_stream_open(std::int64_t id);
     int on_stream_close(std::uint32_t flags, std::int64_t id, std::uint64_t code, stream_state* s);
@@ -309,13 +317,13 @@ private:
     void settle_ends();
     void notice_stops();
     void free_place(std::int64_t id);
-    void after_read();
+    void after_read(bool own_id);
     void try_move();
     /// Time as this connection tells it to ngtcp2, where going back is an error: one stamp serves a batch
     /// of datagrams, and some of what they cause takes a later one.
     timestamp forward(timestamp now) noexcept { return latest_ = std::max(latest_, now); }
-    void follow_peer();
-    [[nodiscard]] bool may_follow(const ngtcp2_path& path, timestamp now);
+    void follow_peer(bool own_id);
+    [[nodiscard]] bool may_follow(byte_view datagram, const socket_address& from, timestamp now);
     void fail(int library_error);
     closing_connection write_close(const native_close& native);
     void end(close_reason why, closing_connection record = {});
@@ -336,10 +344,12 @@ private:
     std::size_t socket_ = 0;
     std::optional<std::size_t> next_socket_;  ///< where to move when that is allowed
     socket_address local_;
-    unproven_address proof_;  ///< of the address that a server's handshake is with
-    timestamp moves_since_ = 0;
+    unproven_address proof_;          ///< of the address that a server's handshake is with
     std::uint64_t kept_streams_ = 0;  ///< of the peer, over, but not for ngtcp2 0.12
-    unsigned moves_ = 0;              ///< changes of the peer's address since then
+    peer_moves moves_;
+    retired_ids peer_ids_;
+    unsigned ids_activated_ = 0;  ///< of the peer's, by the packet that is being read
+    bool path_failed_ = false;    ///< the peer may be back where it was
     std::set<connection_id> ids_;
     std::map<std::int64_t, std::shared_ptr<stream_state>> streams_;
     std::deque<std::shared_ptr<stream_state>> ready_;
