@@ -334,7 +334,7 @@ void play(sim::run& r)
     if (!ran) r.fail("not everybody has the collection: " + ran.error().message());
     const bool whole = s.mirrored;
     m.disk.before_change = {};
-    st.shut_down();
+    shut_down(r, st);
     for (const auto& p : s.peers) {
         r.check(!p->machine.failure(), p->machine.name() + ": " + p->machine.failure().message());
     }

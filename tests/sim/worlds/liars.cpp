@@ -422,7 +422,7 @@ void play(sim::run& r)
     st.world.after(1min, [&] { faults.heal(); });
     const auto ran = st.world.run_until([&] { return s.complete || r.failed(); }, 15min);
     if (!ran) r.fail("not complete: " + ran.error().message());
-    st.shut_down();
+    shut_down(r, st);
     for (const auto& p : s.peers) {
         r.check(!p->machine.failure(),
                 p->machine.name() + " failed: " + p->machine.failure().message());

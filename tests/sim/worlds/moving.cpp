@@ -170,7 +170,7 @@ void play(sim::run& r)
     };
     const auto ran = st.world.run_until([&] { return all_complete() || r.failed(); }, 15min);
     if (!ran) r.fail("not everybody is complete: " + ran.error().message());
-    st.shut_down();
+    shut_down(r, st);
     for (std::size_t i = 0; i < hosts; ++i) {
         peer& p = *s.peers[i];
         r.check(!p.machine.failure(), p.machine.name() + ": " + p.machine.failure().message());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <copse/blob/provide.hpp>
+#include <copse/core/limits.hpp>
 #include <copse/core/scope.hpp>
 #include <copse/disk/leaf_pool.hpp>
 #include <copse/hash/digest.hpp>
@@ -97,6 +98,17 @@ inline void check_complete(sim::run& r, sim::disk& d, const std::string& path,
     report(r, wrong_in_store(*opened.value(), root, content));
     const auto status = opened.value()->status(root);
     r.check(status && status.value().complete(), "not complete at the end");
+}
+
+/// Stops all programs. What they had lent, the credit of connections included, is given back then.
+inline void shut_down(sim::run& r, sim::stage& st)
+{
+    st.shut_down();
+    for (const limit_row& row : limits()) {
+        r.check(row.used == 0, "still lent at the end: " + std::string(row.name));
+        r.check(row.peak <= row.capacity || row.instances == 0,
+                "beyond its limit: " + std::string(row.name));
+    }
 }
 
 /// Memory is within its limit and was given back.

@@ -272,7 +272,7 @@ void play(sim::run& r)
     const auto ran = st.world.run_until([&] { return all_seen() || r.failed(); }, 5min);
     if (!ran) r.fail("not everything is pushed and seen: " + ran.error().message());
     if (s.life > 1) r.reached("receiver_restarted");
-    st.shut_down();
+    shut_down(r, st);
     for (const auto& p : s.peers) {
         r.check(!p->machine.failure(), p->machine.name() + ": " + p->machine.failure().message());
     }

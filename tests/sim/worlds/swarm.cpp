@@ -203,7 +203,7 @@ void play(sim::run& r)
     const auto ran = st.world.run_until([&] { return all_complete() || r.failed(); }, 15min);
     if (!ran) r.fail("not everybody is complete: " + ran.error().message());
     if (s.gone) r.reached("origins_gone");
-    st.shut_down();
+    shut_down(r, st);
     for (std::size_t i = s.origins; i < hosts; ++i) {
         peer& p = *s.peers[i];
         if (p.disk.statistics().sectors_lost > 0) r.reached("sectors_lost");

@@ -217,7 +217,7 @@ void play(sim::run& r)
     const auto ran = st.world.run_until([&] { return s.complete || r.failed(); }, 10min);
     if (!ran) r.fail("not complete: " + ran.error().message());
     if (d.statistics().sectors_lost > 0) r.reached("sectors_lost");
-    st.shut_down();
+    shut_down(r, st);
     r.check(!a.failure() && !b.failure(), "a program failed");
     check_complete(r, d, "/received", s.root, s.content);
 }
