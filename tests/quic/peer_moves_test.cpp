@@ -86,6 +86,14 @@ TEST_CASE("peer_moves: after a change of the address alone, other ids wait for t
         m.wrote(106 * second, second / 2);
         CHECK(m.allows(at(3), two, 106 * second, second));
     }
+    SECTION("until the probes of the new path must have ended, though nothing was told")
+    {
+        m.wrote(100 * second, second / 2);
+        m.wrote(106 * second - 1, second / 2);
+        CHECK_FALSE(m.allows(at(3), two, 106 * second, second));
+        m.wrote(106 * second, second / 2);
+        CHECK(m.allows(at(3), two, 106 * second, second));
+    }
     SECTION("and again from the next")
     {
         m.validated(true);

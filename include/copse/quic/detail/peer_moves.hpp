@@ -51,6 +51,7 @@ public:
         }
         if (state_ != state::validating) before_ = before;
         state_ = state::validating;
+        settled_at_ = 0;
         id_ = last_;
     }
     /// The new path was validated, or was not and is given up.
@@ -63,9 +64,10 @@ public:
     /// Everything that could be sent was sent: ngtcp2 has looked at its timers.
     void wrote(std::uint64_t now, std::uint64_t probe_timeout) noexcept
     {
-        if (state_ != state::settling) return;
+        if (state_ == state::apart) return;
         if (settled_at_ == 0) {
-            // The old path is probed for three probe timeouts (section 9.3.3), whichever is longer.
+            // A path is probed for three probe timeouts (section 9.3.3), whichever is longer; of
+            // a probe that another one replaces nothing is told.
             settled_at_ = now + 6 * std::max(probe_timeout, probe_timeout_);
         } else if (now >= settled_at_) {
             state_ = state::apart;
@@ -87,7 +89,7 @@ private:
     id id_{};                ///< the peer's packets have this since
     id last_{};
     std::uint64_t probe_timeout_ = 0;  ///< longest since then
-    std::uint64_t settled_at_ = 0;
+    std::uint64_t settled_at_ = 0;     ///< when its probes have ended; 0 before a write
 };
 
 }  // namespace copse::quic::detail
