@@ -5,6 +5,7 @@
 #include <copse/sim/network.hpp>
 #include <copse/sim/world.hpp>
 
+#include <optional>
 #include <thread>
 
 using namespace copse;
@@ -83,6 +84,57 @@ outcome_of_run echo_world(std::uint64_t seed, sim::link_options link, std::size_
     std::thread run([&] { out = echo_here(seed, link, size); });
     run.join();
     return out;
+}
+
+void move(sim::host& h, quic::endpoint* at)
+{
+    h.readdress({198, 19, 0, 1});
+    std::vector<std::unique_ptr<datagram_socket>> sockets;
+    sockets.push_back(h.bind().value());
+    if (at) static_cast<void>(at->rebind(std::move(sockets)));
+}
+
+// A client behind a NAT echoes, until the NAT forgets it at one time and it moves to another network later.
+std::error_code echo_and_move_here(std::uint64_t seed, const sim::link_options& down,
+                                   std::optional<std::chrono::nanoseconds> forgotten_after,
+                                   std::chrono::nanoseconds moved_after)
+{
+    endpoint_address where;
+    quic::endpoint* moving = nullptr;
+    sim::world w(seed);
+    sim::network net(w);
+    auto& a = w.add_machine("server");
+    auto& b = w.add_machine("client");
+    auto& ha = net.add_host(a);
+    auto& hb = net.add_host(b, sim::nat_kind::full_cone);
+    hb.down = down;
+    a.start(serve(ha, where));
+    const auto program = [](sim::host& h, const endpoint_address& to,
+                            quic::endpoint*& at) -> awaitable<result<void>> {
+        auto client = endpoint_on(h);
+        at = &client;
+        const auto done = co_await dial_and_echo(client, to, 2 << 20);
+        at = nullptr;
+        co_await client.close();
+        co_return done;
+    };
+    if (const auto ran = w.run_for(1ms); !ran) return ran.error();
+    b.start(program(hb, where, moving));
+    if (forgotten_after) w.after(*forgotten_after, [&] { hb.forget_mappings(); });
+    w.after(moved_after, [&] { move(hb, moving); });
+    const auto ran = w.run_until([&] { return b.running() == 0; }, 10min);
+    return ran ? b.failure() : ran.error();
+}
+
+std::error_code echo_and_move(std::uint64_t seed, const sim::link_options& down,
+                              std::optional<std::chrono::nanoseconds> forgotten_after,
+                              std::chrono::nanoseconds moved_after)
+{
+    std::error_code failure;
+    std::thread run(
+        [&] { failure = echo_and_move_here(seed, down, forgotten_after, moved_after); });
+    run.join();
+    return failure;
 }
 
 }  // namespace
@@ -182,42 +234,11 @@ TEST_CASE("QUIC endpoints talk in the world, the same way for the same seed")
 
 TEST_CASE("an endpoint that moves in the world ends its connections' timers")
 {
+    sim::link_options down;
+    down.bytes_per_second = 1'000'000;
     for (std::uint64_t seed = 1; seed <= 3; ++seed) {
         INFO("seed " << seed);
-        std::error_code failure;
-        std::thread run([&] {
-            endpoint_address where;
-            quic::endpoint* moving = nullptr;
-            sim::world w(seed);
-            sim::network net(w);
-            auto& a = w.add_machine("server");
-            auto& b = w.add_machine("client");
-            auto& ha = net.add_host(a);
-            auto& hb = net.add_host(b);
-            hb.down.bytes_per_second = 1'000'000;
-            a.start(serve(ha, where));
-            const auto program = [](sim::host& h, const endpoint_address& to,
-                                    quic::endpoint*& at) -> awaitable<result<void>> {
-                auto client = endpoint_on(h);
-                at = &client;
-                const auto done = co_await dial_and_echo(client, to, 2 << 20);
-                at = nullptr;
-                co_await client.close();
-                co_return done;
-            };
-            if (!w.run_for(1ms)) return;
-            b.start(program(hb, where, moving));
-            w.after(300ms, [&] {
-                hb.readdress({198, 19, 0, 1});
-                std::vector<std::unique_ptr<datagram_socket>> sockets;
-                sockets.push_back(hb.bind().value());
-                if (moving) static_cast<void>(moving->rebind(std::move(sockets)));
-            });
-            const auto ran = w.run_until([&] { return b.running() == 0; }, 10min);
-            failure = ran ? b.failure() : ran.error();
-        });
-        run.join();
-        CHECK_FALSE(failure);
+        CHECK_FALSE(echo_and_move(seed, down, std::nullopt, 300ms));
     }
 }
 
@@ -267,42 +288,10 @@ TEST_CASE("what is done to a program from outside takes effect at once")
 
 TEST_CASE("a peer gets another address from its NAT, and soon moves to another network")
 {
+    sim::link_options down;
+    down.bytes_per_second = 100'000;
     for (std::uint64_t seed = 1; seed <= 3; ++seed) {
         INFO("seed " << seed);
-        std::error_code failure;
-        std::thread run([&] {
-            endpoint_address where;
-            quic::endpoint* moving = nullptr;
-            sim::world w(seed);
-            sim::network net(w);
-            auto& a = w.add_machine("server");
-            auto& b = w.add_machine("client");
-            auto& ha = net.add_host(a);
-            auto& hb = net.add_host(b, sim::nat_kind::full_cone);
-            hb.down.bytes_per_second = 100'000;
-            a.start(serve(ha, where));
-            const auto program = [](sim::host& h, const endpoint_address& to,
-                                    quic::endpoint*& at) -> awaitable<result<void>> {
-                auto client = endpoint_on(h);
-                at = &client;
-                const auto done = co_await dial_and_echo(client, to, 2 << 20);
-                at = nullptr;
-                co_await client.close();
-                co_return done;
-            };
-            if (!w.run_for(1ms)) return;
-            b.start(program(hb, where, moving));
-            w.after(2s, [&] { hb.forget_mappings(); });
-            w.after(3s, [&] {
-                hb.readdress({198, 19, 0, 1});
-                std::vector<std::unique_ptr<datagram_socket>> sockets;
-                sockets.push_back(hb.bind().value());
-                if (moving) static_cast<void>(moving->rebind(std::move(sockets)));
-            });
-            const auto ran = w.run_until([&] { return b.running() == 0; }, 10min);
-            failure = ran ? b.failure() : ran.error();
-        });
-        run.join();
-        CHECK_FALSE(failure);
+        CHECK_FALSE(echo_and_move(seed, down, 2s, 3s));
     }
 }
