@@ -350,6 +350,7 @@ private:
             }
             if (running.empty()) break;
             std::vector<pollfd> polled;
+            polled.reserve(running.size());
             for (const auto& c : running) polled.push_back({c->descriptor(), POLLIN, 0});
             ::poll(polled.data(), polled.size(), 1000);
             const auto now = monotonic_clock::now();

@@ -515,6 +515,7 @@ void disk::crash_names()
 {
     const auto all = directories();
     std::vector<std::size_t> kept;
+    kept.reserve(all.size());
     for (const auto& d : all) {
         kept.push_back(d->unsynced.empty() ? 0 : random_.below(d->unsynced.size() + 1));
     }
